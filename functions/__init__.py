@@ -1,0 +1,1 @@
+"""One folder = one Lambda function; only handlers live here."""

@@ -1,0 +1,132 @@
+"""Start and stop the local AWS (ministack), in its own environment, on loopback, with its files on tmpfs."""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Self
+from urllib.parse import urlparse
+
+ROOT = Path(__file__).parents[2]
+BINARY = ROOT / ".venv-local" / "bin" / "ministack"
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+REGION = "us-east-1"
+ACCOUNT = "000000000000"
+START_SECONDS = 20
+STOP_SECONDS = 5
+
+
+class LocalAwsError(RuntimeError):
+    """The local AWS cannot do what was asked; the message says what to do next."""
+
+
+def require_loopback(url: str) -> str:
+    """Return `url` if it points at this machine.
+
+    Raises:
+        LocalAwsError: it does not; nothing local ever talks to a real AWS account.
+    """
+    if urlparse(url).hostname not in LOOPBACK:
+        raise LocalAwsError(f"{url} is not a loopback address; the local suite talks to this machine only")
+    return url
+
+
+def free_port() -> int:
+    """Return a port that nothing listens on right now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def environment(endpoint: str, access_key: str = "test") -> dict[str, str]:
+    """Return the variables that point any AWS client at the local AWS and nowhere else.
+
+    Args:
+        endpoint: loopback URL of the local AWS.
+        access_key: "test", or twelve digits for an account of one's own.
+    """
+    return {
+        "AWS_ENDPOINT_URL": require_loopback(endpoint),
+        "AWS_ACCESS_KEY_ID": access_key,
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_REGION": REGION,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+
+class Emulator:
+    """One running ministack; a context manager that leaves nothing behind."""
+
+    def __init__(self, port: int | None = None) -> None:
+        self.port = port or free_port()
+        self.endpoint = f"http://127.0.0.1:{self.port}"
+        shared_memory = Path("/dev/shm")  # noqa: S108 - tmpfs: each worker unzips its own copy of the layers
+        parent = shared_memory if shared_memory.is_dir() else Path(tempfile.gettempdir())
+        self.directory = Path(tempfile.mkdtemp(prefix="rekindle-aws-", dir=parent))
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Self:
+        """Start it and wait until it answers.
+
+        Raises:
+            LocalAwsError: it is not installed, or did not answer in time.
+        """
+        if not BINARY.exists():
+            raise LocalAwsError("the local AWS is not installed; run `make setup`")
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "POWERTOOLS_"))}
+        log = (self.directory / "ministack.log").open("wb")
+        with log:
+            self._process = subprocess.Popen(
+                [BINARY],
+                env=inherited
+                | {
+                    "TMPDIR": str(self.directory),
+                    "BIND_HOST": "127.0.0.1",
+                    "GATEWAY_PORT": str(self.port),
+                    "MINISTACK_HOST": "localhost",
+                    "IOT_MTLS_ENABLED": "0",
+                    "SFTP_ENABLED": "0",
+                },
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # one signal then reaches its workers too
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline and self._process.poll() is None:
+            with contextlib.suppress(urllib.error.URLError, OSError):
+                urllib.request.urlopen(f"{self.endpoint}/_ministack/health", timeout=1)  # noqa: S310
+                return self
+            time.sleep(0.05)
+        log_tail = (self.directory / "ministack.log").read_text(errors="replace")[-2_000:]
+        self.stop()
+        raise LocalAwsError(f"the local AWS did not answer within {START_SECONDS} s:\n{log_tail}")
+
+    def stop(self) -> None:
+        """End it and its workers, and remove their files; safe to call twice."""
+        if self._process and self._process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(STOP_SECONDS)
+            # It may ignore SIGTERM, and its workers outlive it.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()

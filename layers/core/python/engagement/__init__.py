@@ -1,0 +1,1 @@
+"""The package that every function shares: settings, errors, domain, store, clients, services."""

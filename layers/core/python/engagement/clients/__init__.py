@@ -1,0 +1,1 @@
+"""The outside world: Telegram over requests, models over onnxruntime, secrets over Parameters."""

@@ -1,0 +1,1 @@
+"""Pure rules: no I/O, and the current time is always an argument."""

@@ -1,0 +1,147 @@
+"""Typed configuration: CDK writes it with `to_env()`, a function reads it back with `from_env()`.
+
+One frozen dataclass per function. Fields are str, int or float only, because an environment holds text and
+`bool("False")` is true: switches are the words "on" and "off". There are no defaults here; the operator's
+defaults live in `infra.config`, so that what runs is always what the template says.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Self
+
+from engagement.errors import SettingsError
+
+READERS: dict[object, Callable[[str], str | int | float]] = {str: str, int: int, float: float}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What every function needs.
+
+    Attributes:
+        table_name: the one DynamoDB table.
+        bot_id: the number before the colon of the bot's token; public.
+    """
+
+    table_name: str
+    bot_id: int
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
+        """Read every field from the environment variable of its upper-case name.
+
+        Raises:
+            SettingsError: a variable is missing, empty or not of its type; it names them all at once.
+        """
+        source = os.environ if environ is None else environ
+        values: dict[str, str | int | float] = {}
+        problems = []
+        for field in fields(cls):
+            variable = field.name.upper()
+            text = source.get(variable, "").strip()
+            if not text:
+                problems.append(f"{variable} is not set")
+                continue
+            try:
+                values[field.name] = READERS[field.type](text)
+            except ValueError:
+                problems.append(f"{variable} is not a valid {field.type}")
+        if problems:
+            raise SettingsError(f"{cls.__name__}: " + "; ".join(problems) + ". Deploy the stack again, or set them.")
+        return cls(**values)  # type: ignore[arg-type]
+
+    def to_env(self) -> dict[str, str]:
+        """Return the environment variables that `from_env` reads back to an equal object."""
+        return {field.name.upper(): str(getattr(self, field.name)) for field in fields(self)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookSettings(Settings):
+    """The webhook's settings.
+
+    Attributes:
+        webhook_secret_parameter: name of the SSM parameter with the current secret token.
+        webhook_previous_secret_parameter: name of the one that still passes while the secret is rotated.
+        consent_policy: "ask" (nobody is written to before pressing Yes) or "assume" (they agreed elsewhere).
+        store_text: "on" keeps the message text in the interaction, "off" keeps only what was measured of it.
+        interaction_ttl_days: days an interaction is kept.
+        flood_limit_per_minute: interactions of one user stored per minute and running copy; the rest are counted.
+        virtual_clock: "on" lets the holder of the secret say when an update arrived (local AWS only).
+    """
+
+    webhook_secret_parameter: str
+    webhook_previous_secret_parameter: str
+    consent_policy: str
+    store_text: str
+    interaction_ttl_days: int
+    flood_limit_per_minute: int
+    virtual_clock: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatternUpdaterSettings(Settings):
+    """The pattern updater's settings: only what every function needs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScorerSettings(Settings):
+    """The scorer's settings.
+
+    Attributes:
+        model_bucket: S3 bucket whose champion pointer, if any, replaces the bundled model.
+        consent_policy: as for the webhook; nobody is planned for who could not be written to.
+        churn_threshold: churn probability [0, 1] over 14 days from which re-engagement is planned.
+        checkin_threshold: churn probability [0, 1] over 14 days from which a check-in is planned.
+        max_outreaches_per_user_per_day: cap per user-local calendar day.
+        min_hours_between_outreaches: elapsed hours between two messages to one user.
+        ml_prediction_enabled: "off" scores by rules alone.
+    """
+
+    model_bucket: str
+    consent_policy: str
+    churn_threshold: float
+    checkin_threshold: float
+    max_outreaches_per_user_per_day: int
+    min_hours_between_outreaches: float
+    ml_prediction_enabled: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutreachSenderSettings(Settings):
+    """The sender's settings.
+
+    Attributes:
+        bot_token_parameter: name of the SSM SecureString with the bot's token.
+        telegram_api_url: https://api.telegram.org, or a loopback address on the local AWS.
+        consent_policy: as for the webhook; read again in the transaction that commits a message.
+        max_outreaches_per_user_per_day: cap per user-local calendar day.
+        min_hours_between_outreaches: elapsed hours between two messages to one user.
+        sends_per_second: ceiling over all users; Telegram allows about 30.
+        lease_seconds: how long a claim is held; must exceed the function's timeout.
+        outreach_enabled: the kill switch: "off" sends nothing.
+    """
+
+    bot_token_parameter: str
+    telegram_api_url: str
+    consent_policy: str
+    max_outreaches_per_user_per_day: int
+    min_hours_between_outreaches: float
+    sends_per_second: int
+    lease_seconds: int
+    outreach_enabled: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HousekeeperSettings(Settings):
+    """The housekeeper's settings.
+
+    Attributes:
+        bot_token_parameter: name of the SSM SecureString with the bot's token.
+        telegram_api_url: https://api.telegram.org, or a loopback address on the local AWS.
+        webhook_url: the address that Telegram should be posting updates to.
+    """
+
+    bot_token_parameter: str
+    telegram_api_url: str
+    webhook_url: str

@@ -1,0 +1,1 @@
+"""The one DynamoDB table, through PynamoDB: the only importer of pynamodb."""

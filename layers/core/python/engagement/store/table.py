@@ -1,0 +1,266 @@
+"""The one table's items. `bind` gives the table its name, once, at cold start.
+
+PynamoDB's rules here: items are written by conditional `update(actions, condition)` or by a conditional put of a new
+item; `save()` on a loaded item is never used (it drops attributes that this version does not know), and every update
+of an item that must exist says so (an update creates what is missing, and would bring an erased user back).
+"""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from pynamodb.attributes import (
+    Attribute,
+    BinaryAttribute,
+    BooleanAttribute,
+    DiscriminatorAttribute,
+    NumberAttribute,
+    UnicodeAttribute,
+)
+from pynamodb.connection import Connection
+from pynamodb.constants import NUMBER
+from pynamodb.exceptions import PynamoDBException
+from pynamodb.indexes import GlobalSecondaryIndex, KeysOnlyProjection
+from pynamodb.models import Model
+
+from engagement.errors import StoreUnavailableError
+from engagement.store import keys
+
+
+class WholeNumber(Attribute[int]):
+    """An integer of any size DynamoDB holds (38 digits)."""
+
+    attr_type = NUMBER
+
+    def serialize(self, value: int) -> str:
+        """Write the digits."""
+        return str(int(value))
+
+    def deserialize(self, value: str) -> int:
+        """Read the digits."""
+        return int(value)
+
+
+class FiniteNumber(NumberAttribute):
+    """A float that is a number: NaN and the infinities are refused before they reach the table."""
+
+    def serialize(self, value: float) -> str:
+        """Write the shortest digits that read back to the same float.
+
+        Raises:
+            ValueError: `value` is NaN or infinite.
+        """
+        if not math.isfinite(value):
+            raise ValueError(f"{value} is not a finite number")
+        return repr(float(value))
+
+
+class EpochSeconds(Attribute[datetime]):
+    """An aware UTC time, to the second."""
+
+    attr_type = NUMBER
+
+    def serialize(self, value: datetime) -> str:
+        """Write whole seconds since 1970.
+
+        Raises:
+            ValueError: `value` has no zone.
+        """
+        if value.tzinfo is None:
+            raise ValueError("a time needs a zone")
+        return str(int(value.timestamp()))
+
+    def deserialize(self, value: str) -> datetime:
+        """Read whole seconds since 1970."""
+        return datetime.fromtimestamp(int(value), UTC)
+
+
+class DueIndex(GlobalSecondaryIndex["Item"]):  # type: ignore[no-untyped-call] # PynamoDB's own hook
+    """What is due, by shard and time; keys only."""
+
+    class Meta:
+        index_name = keys.DUE_INDEX
+        projection = KeysOnlyProjection()
+
+    due_shard = UnicodeAttribute(hash_key=True)
+    due_at = EpochSeconds(range_key=True)
+
+
+class Item(Model):
+    """The base of every item: the keys, the index and the time to live.
+
+    It is touched first (`bind`), so that all items share one connection; each model would otherwise build its own.
+    """
+
+    class Meta:
+        table_name = ""
+        # An answer later than this is worth less than a retry by the caller.
+        connect_timeout_seconds = 1
+        read_timeout_seconds = 2
+        max_retry_attempts = 3
+
+    pk = UnicodeAttribute(hash_key=True)
+    sk = UnicodeAttribute(range_key=True)
+    kind = DiscriminatorAttribute()
+    due_shard = UnicodeAttribute(null=True)
+    due_at = EpochSeconds(null=True)
+    expires_on = EpochSeconds(null=True)
+    """The table's time-to-live attribute. Expired items stay readable for up to two days: readers check it."""
+    due_index = DueIndex()
+
+
+class ProfileItem(Item, discriminator="profile"):
+    """See `domain.profile`. Small: every send writes it."""
+
+    chat_id = WholeNumber()
+    first_name = UnicodeAttribute(null=True)
+    language_code = UnicodeAttribute(null=True)
+    consent = UnicodeAttribute(default="unasked")
+    consent_at = EpochSeconds(null=True)
+    opted_out = BooleanAttribute(default=False)
+    opted_out_at = EpochSeconds(null=True)
+    blocked = BooleanAttribute(default=False)
+    status_at = EpochSeconds(null=True)
+    epoch = WholeNumber(default=0)
+    cap_day = UnicodeAttribute(null=True)
+    cap_count = WholeNumber(default=0)
+    next_ok_at = EpochSeconds(null=True)
+    zone = UnicodeAttribute(default="UTC")
+    created_at = EpochSeconds()
+
+
+class InteractionItem(Item, discriminator="interaction"):
+    """See `domain.interaction`; written once, never changed."""
+
+    chat_id = WholeNumber()
+    occurred_at = EpochSeconds()
+    engagement_type = UnicodeAttribute()
+    sentiment = FiniteNumber(null=True)
+    sentiment_type = UnicodeAttribute()
+    quality = FiniteNumber()
+    is_question = BooleanAttribute()
+    is_greeting = BooleanAttribute()
+    topics = UnicodeAttribute(null=True)
+    """Slugs, joined by commas; absent where there is none."""
+    session_id = UnicodeAttribute()
+    reply_latency_seconds = WholeNumber(null=True)
+    characters = WholeNumber()
+    edited = BooleanAttribute()
+    first_name = UnicodeAttribute(null=True)
+    language_code = UnicodeAttribute(null=True)
+    text = UnicodeAttribute(null=True)
+
+
+class PatternItem(Item, discriminator="pattern"):
+    """The sketch's bytes and the scores beside it.
+
+    `version` moves with the bytes only, so that a score and a new interaction never conflict.
+    """
+
+    state = BinaryAttribute(legacy_encoding=False)
+    version = WholeNumber()
+    churn_7d = FiniteNumber(null=True)
+    churn_14d = FiniteNumber(null=True)
+    churn_30d = FiniteNumber(null=True)
+    scored_at = EpochSeconds(null=True)
+    scored_by = UnicodeAttribute(null=True)
+    """Version of the model, or "rules"."""
+
+
+class OutreachItem(Item, discriminator="outreach"):
+    """See `domain.outreach`; moved by conditional updates on `state` and `owner`."""
+
+    outreach_type = UnicodeAttribute()
+    state = UnicodeAttribute()
+    priority = FiniteNumber()
+    trigger = UnicodeAttribute()
+    template = UnicodeAttribute()
+    planned_at = EpochSeconds()
+    send_after = EpochSeconds()
+    """The outreach's own due time; `due_at` of the index moves on to the lease while it is claimed."""
+    expires_at = EpochSeconds()
+    reason = UnicodeAttribute(null=True)
+    attempts = WholeNumber(default=0)
+    owner = UnicodeAttribute(null=True)
+    lease_until = EpochSeconds(null=True)
+    message_id = WholeNumber(null=True)
+    sent_at = EpochSeconds(null=True)
+
+
+class TombstoneItem(Item, discriminator="tombstone"):
+    """An erased user: late records from before `erased_at` must not bring them back."""
+
+    erased_at = EpochSeconds()
+
+
+class PauseItem(Item, discriminator="pause"):
+    """Telegram asked for silence until `paused_until`."""
+
+    paused_until = EpochSeconds()
+
+
+class LeaseItem(Item, discriminator="lease"):
+    """Keeps two runs of one function apart; no rule depends on it."""
+
+    owner = UnicodeAttribute()
+    lease_until = EpochSeconds()
+
+
+class DeadLetterItem(Item, discriminator="dead_letter"):
+    """An update that no retry can mend: its shape, never its words."""
+
+    reason = UnicodeAttribute()
+    received_at = EpochSeconds()
+    body_bytes = WholeNumber()
+    body_sha256 = UnicodeAttribute()
+    outline = UnicodeAttribute(null=True)
+
+
+ITEMS = (
+    ProfileItem,
+    InteractionItem,
+    PatternItem,
+    OutreachItem,
+    TombstoneItem,
+    PauseItem,
+    LeaseItem,
+    DeadLetterItem,
+)
+
+
+def bind(table_name: str) -> None:
+    """Point every item at the table; the endpoint and credentials are botocore's usual ones."""
+    for model in (Item, *ITEMS):
+        model.Meta.table_name = table_name
+        model._connection = None  # noqa: SLF001 - PynamoDB caches it per class; tests bind again
+    connection = Item._get_connection()  # noqa: SLF001 - no public way to share one connection
+    for model in ITEMS:
+        model._connection = connection  # noqa: SLF001
+
+
+def connection() -> Connection:
+    """Return the shared connection, for transactions."""
+    return Item._get_connection().connection  # noqa: SLF001
+
+
+CONDITION_FAILED = "ConditionalCheckFailedException"
+TRANSACTION_CANCELLED = "TransactionCanceledException"
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn DynamoDB's trouble into `StoreUnavailableError`.
+
+    A failed condition is an answer, not trouble: callers catch it inside this context.
+    """
+    try:
+        yield
+    except PynamoDBException as error:
+        raise StoreUnavailableError(f"DynamoDB: {error.cause_response_code or type(error).__name__}") from error
+
+
+def keyed(model: type[Any], pk: str, sk: str) -> Any:
+    """Return an item that stands for its key, to be updated; nothing is read."""
+    return model(pk, sk)

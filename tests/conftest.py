@@ -1,0 +1,62 @@
+"""What every test may use: sample events, a fixed clock, and (on request) a local AWS with a table of one's own."""
+
+import itertools
+import json
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.local.emulator import Emulator, environment
+
+ROOT = Path(__file__).parents[1]
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def now() -> datetime:
+    """A Sunday noon."""
+    return NOW
+
+
+@pytest.fixture(scope="session")
+def sample() -> Callable[[str], dict[str, Any]]:
+    """Load a sample event by name: `sample("webhook/message")`."""
+
+    def load(name: str) -> dict[str, Any]:
+        event: dict[str, Any] = json.loads((ROOT / "events" / f"{name}.json").read_text())
+        return event
+
+    return load
+
+
+@pytest.fixture(scope="session")
+def emulator() -> Iterator[Emulator]:
+    """One local AWS for the whole run (per test worker)."""
+    with Emulator() as running:
+        yield running
+
+
+_accounts = itertools.count(int(uuid.uuid4().int % 10**9) * 100)
+
+
+@pytest.fixture
+def aws(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Point this test's AWS clients at an account of its own; returns the environment."""
+    variables = environment(emulator.endpoint, access_key=f"{next(_accounts) % 10**12:012}")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    return variables
+
+
+@pytest.fixture
+def table(aws: dict[str, str]) -> str:
+    """An empty table of one's own, bound; returns its name."""
+    from engagement.store.table import Item, bind
+
+    bind("rekindle")
+    Item.create_table(billing_mode="PAY_PER_REQUEST", wait=True)
+    return "rekindle"
