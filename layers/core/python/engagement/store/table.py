@@ -161,6 +161,8 @@ class PatternItem(Item, discriminator="pattern"):
 
     state = BinaryAttribute(legacy_encoding=False)
     version = WholeNumber()
+    known_as = UnicodeAttribute(null=True)
+    """Digest of the name and language that the profile was last given."""
     churn_7d = FiniteNumber(null=True)
     churn_14d = FiniteNumber(null=True)
     churn_30d = FiniteNumber(null=True)

@@ -1,0 +1,1 @@
+"""Interaction stream: new interactions -> the user's pattern."""

@@ -1,0 +1,252 @@
+"""A seeded population that talks to the bot over several virtual weeks, and reacts to being written to.
+
+Every person draws from random numbers of their own, by day, so that one person's fate does not move another's and the
+same seed gives the same world whatever the order of questions.
+"""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+
+class Fate(StrEnum):
+    """What becomes of a person if nobody does anything."""
+
+    REGULAR = "regular"
+    DRIFTER = "drifter"
+    LEAVER = "leaver"
+    NEWCOMER = "newcomer"
+    BLOCKER = "blocker"
+    """Leaves, and blocks the bot when it writes."""
+    STOPPER = "stopper"
+    """Leaves, and has sent /stop before."""
+
+
+class Act(StrEnum):
+    """What a person does in the chat."""
+
+    TEXT = "text"
+    EDIT = "edit"
+    VOICE = "voice"
+    STICKER = "sticker"
+    DOCUMENT = "document"
+    PRESS = "press"
+    """A button under the bot's newest message; `text` is its callback data."""
+    BLOCK = "block"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Action:
+    """One thing one person does.
+
+    Attributes:
+        at: when, aware UTC, whole seconds.
+        user_id: who.
+        serial: orders what one person does within a second.
+        act: what.
+        text: the message, or the button's callback data.
+    """
+
+    at: datetime
+    user_id: int
+    serial: int
+    act: Act
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Person:
+    """Somebody with habits.
+
+    Attributes:
+        user_id: Telegram's id; some have more than 32 bits, as new accounts do.
+        first_name: some need escaping.
+        language_code: of their Telegram app; None where it sends none.
+        fate: see `Fate`.
+        joins_on: virtual day of their first message.
+        leaves_on: virtual day from which they stay away; None for those who do not.
+        hours: UTC hours at which they like to talk.
+        sessions_a_day: how often, while they are around.
+        gladness: share of cheerful messages, [0, 1].
+        consents: their answer to "may we write to you?"; None never answers.
+        comes_back: whether a word from the bot brings them back.
+    """
+
+    user_id: int
+    first_name: str
+    language_code: str | None
+    fate: Fate
+    joins_on: int
+    leaves_on: int | None
+    hours: tuple[int, ...]
+    sessions_a_day: float
+    gladness: float
+    consents: bool | None
+    comes_back: bool
+
+
+NAMES = (
+    "Ada", "Bruno", "Chiara", "Dmitri", "Elif", "Farid", "Grace", "Hana", "Igor", "Jana", "Kofi", "Lena", "Mateo",
+    "Nadia", "Omar", "Priya", "Quinn", "Rosa", "Sven", "Tomás", "Uma", "Viktor", "Wei", "Ximena", "Yusuf", "Zoë",
+    "<Max & Co>", "עדי", "🦊 Fox",
+)  # fmt: skip
+GLAD = (
+    "I finished my run today and feel great!",
+    "Love this, thank you so much 😊",
+    "Best lesson so far, really enjoyed it",
+    "My code finally works, amazing!",
+    "Had a wonderful dinner with friends ❤️",
+)
+PLAIN = (
+    "What is on my list for tomorrow?",
+    "hello",
+    "Remind me to call the bank at nine",
+    "Which book did you mention last week?",
+    "ok",
+    "Ten minutes of guitar practice done",
+    "How long should I study before the exam?",
+)
+SAD = (
+    "This is frustrating, nothing works today",
+    "I feel sad and tired of all this work",
+    "Awful day, I hate this job",
+    "that answer was useless",
+)
+COMMANDS = ("/help", "/today", "/settings", "/stats")
+
+MIX = (
+    (Fate.REGULAR, 20),
+    (Fate.DRIFTER, 14),
+    (Fate.LEAVER, 18),
+    (Fate.NEWCOMER, 10),
+    (Fate.BLOCKER, 1),
+    (Fate.STOPPER, 1),
+)
+"""How many of each; 64 people."""
+
+VISIT_AFTER = timedelta(hours=2)
+RETURN_DAYS = 6
+"""How long somebody who came back stays."""
+
+
+class Population:
+    """Who there is, what they do on a given day, and how they take a message from the bot."""
+
+    def __init__(self, seed: int, start: datetime, days: int) -> None:
+        self.start = start
+        self._seed = seed
+        self._days = days
+        self._returned_on: dict[int, int] = {}
+        self._serial = 0
+        self.people = {person.user_id: person for person in self._settle()}
+
+    def day(self, day: int) -> list[Action]:
+        """Return what happens on virtual day `day`, in order; reactions to the bot come from `hears`."""
+        actions: list[Action] = []
+        for person in self.people.values():
+            actions += self._day_of(person, day)
+        return sorted(actions)
+
+    def hears(self, user_id: int, at: datetime) -> list[Action]:
+        """Return how a person takes an outreach that reached them at `at`: a visit, a block, or nothing."""
+        person, rng = self.people[user_id], self._random(user_id, f"hears {at.isoformat()}")
+        if person.fate is Fate.BLOCKER:
+            return [self._action(person, at + timedelta(minutes=4), Act.BLOCK)]
+        if not person.comes_back:
+            return []
+        later = at + VISIT_AFTER * rng.random() + timedelta(minutes=5)
+        self._returned_on[user_id] = (later - self.start).days
+        return list(self._session(person, later, rng))
+
+    def _settle(self) -> Iterator[Person]:
+        rng = random.Random(self._seed)  # noqa: S311 - a simulation, not a secret
+        number = 0
+        for fate, count in MIX:
+            for _ in range(count):
+                number += 1
+                joins_on = {
+                    Fate.NEWCOMER: rng.randrange(self._days // 2, self._days - 4),
+                }.get(fate, rng.randrange(3))
+                leaves_on = None
+                if fate in (Fate.LEAVER, Fate.BLOCKER, Fate.STOPPER):
+                    leaves_on = rng.randrange(self._days // 4, self._days // 2)
+                first_hour = rng.choice((6, 7, 12, 16, 18, 19, 20, 21))
+                certain = fate in (Fate.BLOCKER, Fate.STOPPER)
+                yield Person(
+                    user_id=100_000 + 7 * number if number % 4 else 7_000_000_000 + 13 * number,
+                    first_name=NAMES[number % len(NAMES)],
+                    language_code=rng.choice(("en", "en", "en", "de", "es", None)),
+                    fate=fate,
+                    joins_on=joins_on,
+                    leaves_on=leaves_on,
+                    hours=(first_hour, (first_hour + rng.choice((0, 1, 2))) % 24),
+                    sessions_a_day=rng.uniform(0.7, 1.6) if fate is not Fate.NEWCOMER else rng.uniform(0.6, 1.2),
+                    gladness=rng.choice((0.2, 0.5, 0.7)),
+                    consents=True if certain else rng.choices((True, False, None), (80, 10, 10))[0],
+                    comes_back=fate in (Fate.LEAVER, Fate.DRIFTER) and rng.random() < 0.5,
+                )
+
+    def _day_of(self, person: Person, day: int) -> Iterator[Action]:
+        if day < person.joins_on:
+            return
+        rng = self._random(person.user_id, f"day {day}")
+        if day == person.joins_on:
+            yield from self._joins(person, day, rng)
+        if person.fate is Fate.STOPPER and day == (person.leaves_on or 0) - 1:
+            yield self._action(person, self._moment(person, day, rng), Act.TEXT, "/stop")
+        expected = self._expected_sessions(person, day)
+        sessions = int(expected) + (rng.random() < expected % 1)
+        for _ in range(sessions):
+            yield from self._session(person, self._moment(person, day, rng), rng)
+
+    def _expected_sessions(self, person: Person, day: int) -> float:
+        returned_on = self._returned_on.get(person.user_id)
+        if returned_on is not None and returned_on < day <= returned_on + RETURN_DAYS:
+            return person.sessions_a_day
+        if person.leaves_on is not None and day >= person.leaves_on:
+            return 0.0
+        if person.fate is Fate.DRIFTER:
+            # Half as often every nine days: quiet by the third week, gone by the fifth.
+            return float(person.sessions_a_day * 0.5 ** ((day - person.joins_on) / 9))
+        return person.sessions_a_day
+
+    def _joins(self, person: Person, day: int, rng: random.Random) -> Iterator[Action]:
+        at = self._moment(person, day, rng)
+        yield self._action(person, at, Act.TEXT, "/start")
+        if person.consents is not None:
+            answer = "consent:yes" if person.consents else "consent:no"
+            yield self._action(person, at + timedelta(seconds=rng.randrange(3, 60)), Act.PRESS, answer)
+
+    def _session(self, person: Person, at: datetime, rng: random.Random) -> Iterator[Action]:
+        for turn in range(rng.choice((1, 1, 2, 2, 3, 4))):
+            at += timedelta(seconds=rng.randrange(15, 150)) if turn else timedelta(0)
+            yield self._action(person, at, *self._says(person, rng))
+
+    def _says(self, person: Person, rng: random.Random) -> tuple[Act, str]:
+        kind = rng.random()
+        if kind < 0.06:
+            return Act.TEXT, rng.choice(COMMANDS)
+        if kind < 0.09:
+            return Act.VOICE, ""
+        if kind < 0.12:
+            return Act.STICKER, ""
+        if kind < 0.14:
+            return Act.DOCUMENT, ""
+        if kind < 0.16:
+            return Act.EDIT, rng.choice(PLAIN)
+        if kind < 0.5:
+            return Act.TEXT, rng.choice(PLAIN)
+        return Act.TEXT, rng.choice(GLAD if rng.random() < person.gladness else SAD)
+
+    def _moment(self, person: Person, day: int, rng: random.Random) -> datetime:
+        hour = rng.choice(person.hours)
+        return self.start + timedelta(days=day, hours=hour, seconds=rng.randrange(3_600))
+
+    def _action(self, person: Person, at: datetime, act: Act, text: str = "") -> Action:
+        self._serial += 1
+        return Action(at, person.user_id, self._serial, act, text)
+
+    def _random(self, user_id: int, what: str) -> random.Random:
+        return random.Random(f"{self._seed} {user_id} {what}")  # noqa: S311 - a simulation, not a secret

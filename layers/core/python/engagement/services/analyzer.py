@@ -1,0 +1,162 @@
+"""Interactions in, patterns out; and the question who needs a word from us."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from engagement.domain.interaction import Interaction
+from engagement.domain.pattern import EMPTY, Pattern, fold
+from engagement.errors import BadPatternError, BadUpdateError, StoreUnavailableError
+
+ATTEMPTS = 6
+"""Reads and writes of one pattern before a run gives up to the stream's retry; two rivals need two."""
+
+
+class StoredPattern(Protocol):
+    """A pattern as it was read."""
+
+    @property
+    def pattern(self) -> Pattern:
+        """The sketch."""
+        ...
+
+
+class PatternStore[S: StoredPattern](Protocol):
+    """Where patterns are kept. Writes answer "written", "conflict" or "erased"."""
+
+    def load(self, bot_id: int, user_id: int) -> S | None:
+        """Read a pattern consistently."""
+        ...
+
+    def create(self, pattern: Pattern, newest: Interaction) -> str:
+        """Write a first pattern unless there is one, or the user was erased after it began."""
+        ...
+
+    def replace(self, pattern: Pattern, seen: S, newest: Interaction) -> str:
+        """Write a pattern unless it is no longer the one that was seen."""
+        ...
+
+    def erased_at(self, bot_id: int, user_id: int) -> datetime | None:
+        """Return when the user asked to be forgotten."""
+        ...
+
+
+class InteractionReader(Protocol):
+    """Reads an interaction from the image that a stream carries."""
+
+    def __call__(self, image: Mapping[str, Any]) -> Interaction:
+        """Raise BadUpdateError for an image that no retry can mend."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StreamRecord:
+    """One insert of an interaction, as the stream carries it.
+
+    Attributes:
+        sequence: the record's place in its shard; what a failure is reported by.
+        image: the new item, in DynamoDB's JSON.
+    """
+
+    sequence: str
+    image: Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class LearningReport:
+    """What came of a batch.
+
+    Attributes:
+        records: records in the batch.
+        folded: interactions that were new to their pattern.
+        patterns_written: patterns created or replaced.
+        conflicts: writes that met a newer version and were folded again.
+        erased: interactions of users who have been erased since.
+        failed_at: sequence of the first record that is not dealt with; None when all are. Everything from it on
+            must be delivered again; what was already folded then changes nothing.
+        failure: why, in a code safe to log.
+    """
+
+    records: int = 0
+    folded: int = 0
+    patterns_written: int = 0
+    conflicts: int = 0
+    erased: int = 0
+    failed_at: str | None = None
+    failure: str = ""
+
+
+class EngagementAnalyzer[S: StoredPattern]:
+    """The guide's analyzer, over a store of patterns."""
+
+    def __init__(self, patterns: PatternStore[S]) -> None:
+        self._patterns = patterns
+
+    def learn(self, records: Sequence[StreamRecord], read: InteractionReader) -> LearningReport:
+        """Fold a batch of the stream into the patterns of its users, each read once and written at most once.
+
+        It stops at the first record that cannot be dealt with: Lambda retries from the lowest reported one anyway,
+        and going on past it would only do work twice.
+        """
+        report = LearningReport(records=len(records))
+        by_user: dict[tuple[int, int], list[Interaction]] = {}
+        first_record: dict[tuple[int, int], str] = {}
+        for record in records:
+            try:
+                interaction = read(record.image)
+            except BadUpdateError as error:
+                report.failed_at, report.failure = record.sequence, error.reason
+                break
+            user = (interaction.bot_id, interaction.user_id)
+            by_user.setdefault(user, []).append(interaction)
+            first_record.setdefault(user, record.sequence)
+        for user, interactions in by_user.items():
+            try:
+                self.update_user_behavior_patterns(interactions, report)
+            except (StoreUnavailableError, BadPatternError) as error:
+                # Users come in the order of their first records, so this is the lowest that is not dealt with.
+                report.failed_at, report.failure = first_record[user], type(error).__name__
+                break
+        return report
+
+    def update_user_behavior_patterns(
+        self, interactions: Iterable[Interaction], report: LearningReport | None = None
+    ) -> Pattern:
+        """Fold one user's interactions into their pattern, known or new, and return it.
+
+        Args:
+            interactions: one user's, at least one, in any order.
+            report: counts are added to it.
+
+        Raises:
+            StoreUnavailableError: DynamoDB is in trouble, or rivals kept writing first.
+            BadPatternError: the stored pattern cannot be read.
+        """
+        report = report if report is not None else LearningReport()
+        fresh = sorted(interactions, key=lambda interaction: interaction.occurred_at)
+        bot_id, user_id = fresh[0].bot_id, fresh[0].user_id
+        for _ in range(ATTEMPTS):
+            stored = self._patterns.load(bot_id, user_id)
+            before = stored.pattern if stored else EMPTY
+            pattern = fold(before, fresh)
+            if pattern == before:
+                return pattern
+            if stored is None:
+                answer = self._patterns.create(pattern, fresh[-1])
+            else:
+                answer = self._patterns.replace(pattern, stored, fresh[-1])
+            if answer == "written":
+                report.patterns_written += 1
+                report.folded += pattern.total + pattern.edits - before.total - before.edits
+                return pattern
+            if answer == "erased":
+                erased_at = self._patterns.erased_at(bot_id, user_id)
+                later = [i for i in fresh if erased_at is None or i.occurred_at > erased_at]
+                report.erased += len(fresh) - len(later)
+                if not later:
+                    return EMPTY
+                fresh = later
+                continue
+            report.conflicts += 1
+        raise StoreUnavailableError(f"a pattern was changed by others {ATTEMPTS} times in a row")
