@@ -2,15 +2,22 @@
 
 import itertools
 import json
+import os
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 
+from engagement.clients import secrets
 from infra.local.emulator import Emulator, environment
+
+# Powertools reads these when it is imported, which a test module does before any fixture runs.
+os.environ.setdefault("POWERTOOLS_SERVICE_NAME", "tests")
+os.environ.setdefault("POWERTOOLS_METRICS_NAMESPACE", "Rekindle")
 
 ROOT = Path(__file__).parents[1]
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -49,6 +56,10 @@ def aws(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     variables = environment(emulator.endpoint, access_key=f"{next(_accounts) % 10**12:012}")
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
+    # Clients made for another test belong to its account.
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    secrets._provider.cache_clear()
+    secrets._absent_until.clear()
     return variables
 
 

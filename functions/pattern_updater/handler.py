@@ -14,12 +14,14 @@ from engagement.settings import PatternUpdaterSettings
 from engagement.store.interactions import interaction_of
 from engagement.store.keys import INTERACTION_PREFIX
 from engagement.store.patterns import Patterns
+from engagement.store.profiles import Profiles
+from engagement.store.scores import Scores
 from engagement.store.table import bind
 from engagement.telemetry import logger, metrics
 
 settings = PatternUpdaterSettings.from_env()
 bind(settings.table_name)
-analyzer = EngagementAnalyzer(Patterns())
+analyzer = EngagementAnalyzer(Patterns(), Scores(), Profiles())
 
 
 @metrics.log_metrics

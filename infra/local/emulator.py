@@ -10,6 +10,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+import uuid
 from pathlib import Path
 from typing import Self
 from urllib.parse import urlparse
@@ -20,7 +21,16 @@ LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 REGION = "us-east-1"
 ACCOUNT = "000000000000"
 START_SECONDS = 20
-STOP_SECONDS = 5
+PREFIX = "rekindle-aws-"
+"""Of the directories on tmpfs."""
+
+GUARD = """
+while read -r _; do :; done
+kill -s KILL -- "-$1"
+rm -rf -- "$2" || { sleep 1; rm -rf -- "$2"; }
+"""
+"""A shell that waits for its standard input to close, which only the end of this process does, however it ends: so a
+killed run leaves nothing behind either."""
 
 
 class LocalAwsError(RuntimeError):
@@ -66,15 +76,16 @@ def environment(endpoint: str, access_key: str = "test") -> dict[str, str]:
 
 
 class Emulator:
-    """One running ministack; a context manager that leaves nothing behind."""
+    """One running ministack; a context manager that leaves nothing behind, even when this process is killed."""
 
     def __init__(self, port: int | None = None) -> None:
         self.port = port or free_port()
         self.endpoint = f"http://127.0.0.1:{self.port}"
         shared_memory = Path("/dev/shm")  # noqa: S108 - tmpfs: each worker unzips its own copy of the layers
         parent = shared_memory if shared_memory.is_dir() else Path(tempfile.gettempdir())
-        self.directory = Path(tempfile.mkdtemp(prefix="rekindle-aws-", dir=parent))
+        self.directory = parent / f"{PREFIX}{uuid.uuid4().hex}"
         self._process: subprocess.Popen[bytes] | None = None
+        self._guard: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Self:
         """Start it and wait until it answers.
@@ -84,9 +95,17 @@ class Emulator:
         """
         if not BINARY.exists():
             raise LocalAwsError("the local AWS is not installed; run `make setup`")
+        self.directory.mkdir(mode=0o700)
+        try:
+            self._start()
+        except BaseException:  # Ctrl-C included
+            self.stop()
+            raise
+        return self
+
+    def _start(self) -> None:
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "POWERTOOLS_"))}
-        log = (self.directory / "ministack.log").open("wb")
-        with log:
+        with (self.directory / "ministack.log").open("wb") as log:
             self._process = subprocess.Popen(
                 [BINARY],
                 env=inherited
@@ -98,32 +117,52 @@ class Emulator:
                     "IOT_MTLS_ENABLED": "0",
                     "SFTP_ENABLED": "0",
                 },
+                stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # one signal then reaches its workers too
+                start_new_session=True,  # one signal then reaches its workers too, and Ctrl-C only us
             )
+        self._guard = subprocess.Popen(
+            ["/bin/sh", "-c", GUARD, "guard", str(self._process.pid), str(self.directory)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline and self._process.poll() is None:
             with contextlib.suppress(urllib.error.URLError, OSError):
-                urllib.request.urlopen(f"{self.endpoint}/_ministack/health", timeout=1)  # noqa: S310
-                return self
+                urllib.request.urlopen(f"{self.endpoint}/_ministack/health", timeout=1).close()  # noqa: S310
+                return
             time.sleep(0.05)
-        log_tail = (self.directory / "ministack.log").read_text(errors="replace")[-2_000:]
-        self.stop()
-        raise LocalAwsError(f"the local AWS did not answer within {START_SECONDS} s:\n{log_tail}")
+        raise LocalAwsError(
+            f"the local AWS did not answer on port {self.port} within {START_SECONDS} s; it said:\n{self.log_tail()}"
+        )
+
+    def log_tail(self, characters: int = 2_000) -> str:
+        """Return the end of its log."""
+        return (self.directory / "ministack.log").read_text(errors="replace")[-characters:]
+
+    @property
+    def running(self) -> bool:
+        """Whether the process is there."""
+        return self._process is not None and self._process.poll() is None
 
     def stop(self) -> None:
-        """End it and its workers, and remove their files; safe to call twice."""
-        if self._process and self._process.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGTERM)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(STOP_SECONDS)
-            # It may ignore SIGTERM, and its workers outlive it.
-            with contextlib.suppress(ProcessLookupError):
+        """End it and its workers, and remove their files; safe to call twice.
+
+        It keeps nothing on purpose, so there is nothing to say goodbye to; asked kindly it takes two seconds.
+        """
+        if self._process:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
+            self._process = None
         shutil.rmtree(self.directory, ignore_errors=True)
+        if self._guard:
+            self._guard.kill()
+            self._guard.communicate()
+            self._guard = None
 
     def __enter__(self) -> Self:
         return self.start()

@@ -126,6 +126,8 @@ MIX = (
 )
 """How many of each; 64 people."""
 
+DAYS = 42
+"""The virtual days that fates are spread over."""
 VISIT_AFTER = timedelta(hours=2)
 RETURN_DAYS = 6
 """How long somebody who came back stays."""
@@ -134,10 +136,9 @@ RETURN_DAYS = 6
 class Population:
     """Who there is, what they do on a given day, and how they take a message from the bot."""
 
-    def __init__(self, seed: int, start: datetime, days: int) -> None:
+    def __init__(self, seed: int, start: datetime) -> None:
         self.start = start
         self._seed = seed
-        self._days = days
         self._returned_on: dict[int, int] = {}
         self._serial = 0
         self.people = {person.user_id: person for person in self._settle()}
@@ -167,11 +168,11 @@ class Population:
             for _ in range(count):
                 number += 1
                 joins_on = {
-                    Fate.NEWCOMER: rng.randrange(self._days // 2, self._days - 4),
+                    Fate.NEWCOMER: rng.randrange(DAYS // 2, DAYS - 4),
                 }.get(fate, rng.randrange(3))
                 leaves_on = None
                 if fate in (Fate.LEAVER, Fate.BLOCKER, Fate.STOPPER):
-                    leaves_on = rng.randrange(self._days // 4, self._days // 2)
+                    leaves_on = rng.randrange(DAYS // 4, DAYS // 2)
                 first_hour = rng.choice((6, 7, 12, 16, 18, 19, 20, 21))
                 certain = fate in (Fate.BLOCKER, Fate.STOPPER)
                 yield Person(

@@ -53,6 +53,7 @@ def variables(cls: type[settings.Settings]) -> dict[str, str]:
     env = {field.name.upper(): sample[field.type] for field in fields(cls)}  # type: ignore[index]
     env |= {"TABLE_NAME": "t", "POWERTOOLS_SERVICE_NAME": "bench", "POWERTOOLS_METRICS_NAMESPACE": "bench"}
     env |= {"CONSENT_POLICY": "ask", "TELEGRAM_API_URL": "http://127.0.0.1:1", "LEASE_SECONDS": "600"}
+    env |= {"ML_PREDICTION_ENABLED": "on"}
     return env | {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_ENDPOINT_URL": "http://127.0.0.1:1"}
 
 

@@ -17,6 +17,8 @@ from engagement.services.analyzer import EngagementAnalyzer, StreamRecord
 from engagement.store import keys
 from engagement.store.interactions import interaction_of
 from engagement.store.patterns import Patterns, Written
+from engagement.store.profiles import Profiles
+from engagement.store.scores import Scores
 from engagement.store.table import Item, PatternItem, ProfileItem, TombstoneItem
 from functions.__main__ import invoke
 
@@ -133,7 +135,7 @@ def test_two_invocations_for_one_user_at_once_lose_no_update(table: str, sample:
     def learn(records: list[dict[str, Any]]) -> None:
         batch = [StreamRecord(r["dynamodb"]["SequenceNumber"], r["dynamodb"]["NewImage"]) for r in records]
         mine = [r for r in batch if r.image["pk"]["S"] == keys.user(BOT, ADA)]
-        reports.append(EngagementAnalyzer(Racing()).learn(mine, interaction_of))
+        reports.append(EngagementAnalyzer(Racing(), Scores(), Profiles()).learn(mine, interaction_of))
 
     reports: list[Any] = []
     threads = [threading.Thread(target=learn, args=(half,)) for half in halves]
@@ -179,7 +181,7 @@ def test_an_interaction_never_moves_what_is_due(table: str, sample: Sample) -> N
     """The index is written when a user is new, and when they return from a silence that took them out of it."""
     records = history(sample, 3)
     first, second, third = (interaction_of(record["dynamodb"]["NewImage"]) for record in records)
-    analyzer = EngagementAnalyzer(Patterns())
+    analyzer = EngagementAnalyzer(Patterns(), Scores(), Profiles())
     analyzer.update_user_behavior_patterns([second])
     pk = keys.user(BOT, second.user_id)
     due_at = PatternItem.get(pk, keys.PATTERN).due_at
@@ -205,7 +207,7 @@ def test_a_typical_users_item_is_one_write_unit(table: str, sample: Sample) -> N
     interactions = [interaction_of(record["dynamodb"]["NewImage"]) for record in history(sample, 180)]
     ada = [i for i in interactions if i.user_id == ADA]
     assert len(ada) == 120
-    EngagementAnalyzer(Patterns()).update_user_behavior_patterns(ada)
+    EngagementAnalyzer(Patterns(), Scores(), Profiles()).update_user_behavior_patterns(ada)
     item = PatternItem.get(keys.user(BOT, ADA), keys.PATTERN)
     item.churn_7d, item.churn_14d, item.churn_30d = 0.123456789, 0.23456789, 0.3456789
     item.scored_at, item.scored_by = datetime.now(UTC), "churn-2026-11-22"

@@ -10,8 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engagement.domain.due import DuePattern
 from engagement.domain.interaction import EngagementType, Interaction, SentimentType
-from engagement.domain.pattern import EMPTY, Pattern, fold
+from engagement.domain.outreach import OutreachType
+from engagement.domain.pattern import EMPTY, Pattern, encode, fold, last_seen
+from engagement.domain.planning import Thresholds
+from engagement.domain.profile import Profile
+from engagement.domain.scores import ChurnScores
 from engagement.errors import BadUpdateError, StoreUnavailableError
 from engagement.services.analyzer import ATTEMPTS, EngagementAnalyzer, StreamRecord
 
@@ -94,6 +99,20 @@ class Memory:
             raise StoreUnavailableError("throttled")
 
 
+class NoScores:
+    def needing_engagement(self, limit: int) -> list[DuePattern]:
+        return []
+
+
+class NoProfiles:
+    def get(self, bot_id: int, user_id: int) -> Profile | None:
+        return None
+
+
+def analyzer_over(store: Memory) -> EngagementAnalyzer[Stored]:
+    return EngagementAnalyzer(store, NoScores(), NoProfiles())
+
+
 def read(image: Mapping[str, Any]) -> Interaction:
     if "poison" in image:
         raise BadUpdateError("bad_interaction")
@@ -107,7 +126,7 @@ def records(*items: tuple[int, int]) -> list[StreamRecord]:
 def test_a_hundred_records_of_one_user_are_one_read_and_one_write() -> None:
     """R29."""
     store = Memory()
-    report = EngagementAnalyzer(store).learn(records(*((7, i) for i in range(100))), read)
+    report = analyzer_over(store).learn(records(*((7, i) for i in range(100))), read)
     assert store.calls == {"load": 1, "write": 1}
     assert (report.folded, report.patterns_written, report.failed_at) == (100, 1, None)
 
@@ -115,7 +134,7 @@ def test_a_hundred_records_of_one_user_are_one_read_and_one_write() -> None:
 def test_a_batch_of_known_interactions_writes_nothing() -> None:
     """R22: a redelivered batch is one read per user."""
     store = Memory()
-    analyzer = EngagementAnalyzer(store)
+    analyzer = analyzer_over(store)
     analyzer.learn(records((7, 1), (8, 2)), read)
     store.calls.clear()
     report = analyzer.learn(records((7, 1), (8, 2), (7, 1)), read)
@@ -133,7 +152,7 @@ def test_a_failure_anywhere_loses_nothing_and_counts_nothing_twice(
 ) -> None:
     """R23: Lambda delivers again from the reported record on, for every place a write may fail."""
     store = Memory()
-    analyzer = EngagementAnalyzer(store)
+    analyzer = analyzer_over(store)
     pending = records(*batch)
     failures = data.draw(st.lists(st.booleans(), max_size=6))
     store.failures = list(failures)
@@ -153,7 +172,7 @@ def test_a_poison_record_is_reported_after_everything_before_it_was_folded() -> 
     store = Memory()
     batch = records((7, 1), (8, 2), (7, 3))
     batch[2] = StreamRecord("1002", {"poison": True})
-    report = EngagementAnalyzer(store).learn(batch, read)
+    report = analyzer_over(store).learn(batch, read)
     assert (report.failed_at, report.failure) == ("1002", "bad_interaction")
     assert {user: stored.pattern.total for user, stored in store.items.items()} == {7: 1, 8: 1}
 
@@ -162,7 +181,7 @@ def test_it_stops_at_the_first_user_that_fails() -> None:
     """R23: nothing after the reported record is tried; Lambda delivers it again anyway."""
     store = Memory()
     store.failures = [True]
-    report = EngagementAnalyzer(store).learn(records((7, 1), (8, 2), (9, 3)), read)
+    report = analyzer_over(store).learn(records((7, 1), (8, 2), (9, 3)), read)
     assert (report.failed_at, report.failure) == ("1000", "StoreUnavailableError")
     assert store.calls == {"load": 1, "write": 1}
 
@@ -171,7 +190,7 @@ def test_a_rival_between_read_and_write_costs_a_second_round_and_no_update() -> 
     """R24."""
     store = Memory()
     store.rivals = [[interaction(7, 2)]]
-    report = EngagementAnalyzer(store).learn(records((7, 1)), read)
+    report = analyzer_over(store).learn(records((7, 1)), read)
     assert report.conflicts == 1
     assert store.items[7].pattern == fold(EMPTY, [interaction(7, 1), interaction(7, 2)])
 
@@ -181,14 +200,14 @@ def test_endless_rivals_end_in_a_retry_by_the_stream() -> None:
     store = Memory()
     store.rivals = [[interaction(7, 100 + i)] for i in range(ATTEMPTS)]
     with pytest.raises(StoreUnavailableError):
-        EngagementAnalyzer(store).update_user_behavior_patterns([interaction(7, 1)])
+        analyzer_over(store).update_user_behavior_patterns([interaction(7, 1)])
 
 
 def test_late_interactions_of_an_erased_user_create_nothing() -> None:
     """R27: what happened before the erasure is dropped; what the user does afterwards counts."""
     store = Memory()
     store.erased[7] = START + timedelta(minutes=5)
-    analyzer = EngagementAnalyzer(store)
+    analyzer = analyzer_over(store)
     report = analyzer.learn(records((7, 1), (7, 5)), read)
     assert (report.erased, report.failed_at, store.items) == (2, None, {})
     report = analyzer.learn(records((7, 2), (7, 9)), read)
@@ -198,7 +217,35 @@ def test_late_interactions_of_an_erased_user_create_nothing() -> None:
 
 def test_the_caller_gets_the_pattern_it_asked_for() -> None:
     """The guide's `update_user_behavior_patterns` returns the pattern, changed or not."""
-    analyzer = EngagementAnalyzer(Memory())
+    analyzer = analyzer_over(Memory())
     first = analyzer.update_user_behavior_patterns([interaction(7, 1)])
     assert analyzer.update_user_behavior_patterns([interaction(7, 1)]) == first
     assert replace(first).total == 1
+
+
+def test_users_at_risk_come_with_the_outreach_that_their_silence_calls_for() -> None:
+    """The guide's `find_users_needing_engagement`: who, how likely, since when, and what we would do."""
+    regular = fold(EMPTY, [interaction(7, 1_440 * day) for day in range(5)])
+    newest = last_seen(regular)
+    assert newest is not None
+
+    class OneScore(NoScores):
+        def needing_engagement(self, limit: int) -> list[DuePattern]:
+            one = DuePattern(
+                bot_id=1,
+                user_id=7,
+                state=encode(regular),
+                version=1,
+                due_at=None,
+                scores=ChurnScores(0.95, 0.9, 0.7),
+                scored_at=newest,
+            )
+            return [one, replace(one, user_id=8, scores=None)][:limit]
+
+    analyzer = EngagementAnalyzer(Memory(), OneScore(), NoProfiles())
+    thresholds = Thresholds(re_engagement=0.8, checkin=0.6)
+    (found,) = analyzer.find_users_needing_engagement(newest + timedelta(days=5), thresholds)
+    assert (found.user_id, found.churn_risk, found.last_seen_at) == (7, 0.9, newest)
+    assert found.needs is OutreachType.RE_ENGAGEMENT
+    (too_early,) = analyzer.find_users_needing_engagement(newest + timedelta(days=1), thresholds)
+    assert too_early.needs is None

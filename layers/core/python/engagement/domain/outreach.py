@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class OutreachType(StrEnum):
@@ -51,6 +52,28 @@ MOVES: dict[OutreachState, frozenset[OutreachState]] = {
 }
 
 
+class OutreachKey(NamedTuple):
+    """Which outreach: one campaign, to one user, in one period."""
+
+    bot_id: int
+    user_id: int
+    campaign: str
+    period: str
+
+
+class Commit(StrEnum):
+    """The answer to "may I send this now?", given in the transaction that counts the message."""
+
+    COMMITTED = "committed"
+    """Counted and marked as being sent: the one who asked sends it, once."""
+    LOST = "lost"
+    """The claim is somebody else's by now: drop it."""
+    REFUSED = "refused"
+    """The user's profile does not allow it (any more): read it again and ask the gate."""
+    BUSY = "busy"
+    """Other transactions on the same user kept getting in the way: try again later."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outreach:
     """One outreach of one campaign to one user in one period; that triple is its identity.
@@ -90,6 +113,11 @@ class Outreach:
     attempts: int = 0
     message_id: int | None = None
     sent_at: datetime | None = None
+
+    @property
+    def key(self) -> OutreachKey:
+        """Its identity."""
+        return OutreachKey(self.bot_id, self.user_id, self.campaign, self.period)
 
 
 def iso_week(day: date) -> str:

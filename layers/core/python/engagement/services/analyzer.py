@@ -5,8 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from engagement.domain.due import DuePattern
 from engagement.domain.interaction import Interaction
-from engagement.domain.pattern import EMPTY, Pattern, fold
+from engagement.domain.outreach import OutreachType
+from engagement.domain.pattern import EMPTY, Pattern, decode, fold, last_seen
+from engagement.domain.planning import Thresholds, silence_outreach
+from engagement.domain.profile import Profile
 from engagement.errors import BadPatternError, BadUpdateError, StoreUnavailableError
 
 ATTEMPTS = 6
@@ -39,6 +43,22 @@ class PatternStore[S: StoredPattern](Protocol):
 
     def erased_at(self, bot_id: int, user_id: int) -> datetime | None:
         """Return when the user asked to be forgotten."""
+        ...
+
+
+class ScoreStore(Protocol):
+    """Where scores are kept."""
+
+    def needing_engagement(self, limit: int) -> list[DuePattern]:
+        """Return the scored users most likely to stay away, the likeliest first."""
+        ...
+
+
+class ProfileReader(Protocol):
+    """Where profiles are kept."""
+
+    def get(self, bot_id: int, user_id: int) -> Profile | None:
+        """Read a profile consistently."""
         ...
 
 
@@ -87,11 +107,32 @@ class LearningReport:
     failure: str = ""
 
 
-class EngagementAnalyzer[S: StoredPattern]:
-    """The guide's analyzer, over a store of patterns."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserAtRisk:
+    """Somebody who may be about to leave, for the operator's eyes.
 
-    def __init__(self, patterns: PatternStore[S]) -> None:
+    Attributes:
+        user_id: Telegram's id of the user.
+        display_name: first name as Telegram gives it; "" where unknown.
+        churn_risk: probability [0, 1] of no interaction within 14 days, when last scored.
+        last_seen_at: newest interaction.
+        needs: the outreach that their silence calls for now; None where it calls for none (yet, or any more).
+    """
+
+    user_id: int
+    display_name: str
+    churn_risk: float
+    last_seen_at: datetime | None
+    needs: OutreachType | None
+
+
+class EngagementAnalyzer[S: StoredPattern]:
+    """The guide's analyzer."""
+
+    def __init__(self, patterns: PatternStore[S], scores: ScoreStore, profiles: ProfileReader) -> None:
         self._patterns = patterns
+        self._scores = scores
+        self._profiles = profiles
 
     def learn(self, records: Sequence[StreamRecord], read: InteractionReader) -> LearningReport:
         """Fold a batch of the stream into the patterns of its users, each read once and written at most once.
@@ -160,3 +201,30 @@ class EngagementAnalyzer[S: StoredPattern]:
                 continue
             report.conflicts += 1
         raise StoreUnavailableError(f"a pattern was changed by others {ATTEMPTS} times in a row")
+
+    def find_users_needing_engagement(self, now: datetime, thresholds: Thresholds, limit: int = 20) -> list[UserAtRisk]:
+        """Return the users most likely to stay away for 14 days, the likeliest first.
+
+        It reads every scored pattern: a question for an operator, not for every tick.
+
+        Raises:
+            StoreUnavailableError: DynamoDB is in trouble.
+            BadPatternError: a stored pattern cannot be read.
+        """
+        found = []
+        for scored in self._scores.needing_engagement(limit):
+            if scored.scores is None:
+                continue
+            pattern = decode(scored.state)
+            profile = self._profiles.get(scored.bot_id, scored.user_id)
+            candidate = silence_outreach(pattern, scored.scores, thresholds, now)
+            found.append(
+                UserAtRisk(
+                    user_id=scored.user_id,
+                    display_name=profile.first_name if profile else "",
+                    churn_risk=scored.scores.churn_14d,
+                    last_seen_at=last_seen(pattern),
+                    needs=candidate.outreach_type if candidate else None,
+                )
+            )
+        return found

@@ -29,6 +29,9 @@ from engagement.errors import StoreUnavailableError
 from engagement.store import keys
 
 
+SMALLEST = 1e-130
+
+
 class WholeNumber(Attribute[int]):
     """An integer of any size DynamoDB holds (38 digits)."""
 
@@ -54,7 +57,8 @@ class FiniteNumber(NumberAttribute):
         """
         if not math.isfinite(value):
             raise ValueError(f"{value} is not a finite number")
-        return repr(float(value))
+        # DynamoDB refuses magnitudes below 1E-130.
+        return repr(float(value)) if abs(value) >= SMALLEST else "0.0"
 
 
 class EpochSeconds(Attribute[datetime]):

@@ -1,0 +1,1 @@
+"""Schedule -> outreach settled, webhook checked."""

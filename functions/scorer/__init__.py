@@ -1,0 +1,1 @@
+"""Schedule -> scores, and outreach for those who are about to leave."""

@@ -1,0 +1,50 @@
+"""Schedule -> due patterns get their scores, and those about to leave an outreach."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from engagement.clients.churn import serving_churn_model
+from engagement.domain.gate import Policy
+from engagement.domain.planning import Thresholds
+from engagement.domain.tick import Tick
+from engagement.services.outreach import ProactiveOutreachService
+from engagement.services.predictor import BehavioralPredictor
+from engagement.settings import ScorerSettings
+from engagement.store.outreaches import Outreaches
+from engagement.store.profiles import Profiles
+from engagement.store.scores import Scores
+from engagement.store.table import bind
+from engagement.telemetry import logger, metrics
+
+settings = ScorerSettings.from_env()
+bind(settings.table_name)
+BUNDLED = Path(__file__).parents[2] / "models" / "churn"
+CACHE = Path(tempfile.gettempdir()) / "champion"
+ml_enabled = settings.ml_prediction_enabled == "on"
+outreaches = Outreaches()
+predictor = BehavioralPredictor(
+    scores=Scores(),
+    profiles=Profiles(),
+    outreaches=outreaches,
+    planner=ProactiveOutreachService(outreaches),
+    model=serving_churn_model(settings.model_bucket, BUNDLED, CACHE) if ml_enabled else None,
+    ml_enabled=ml_enabled,
+    thresholds=Thresholds(re_engagement=settings.churn_threshold, checkin=settings.checkin_threshold),
+    policy=Policy.of(settings),
+)
+
+
+@metrics.log_metrics
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Score this tick's share of the users."""
+    report = predictor.score_due(Tick.from_event(event), lambda: context.get_remaining_time_in_millis() / 1_000)
+    metrics.add_metric("UsersScored", MetricUnit.Count, report.scored)
+    metrics.add_metric("OutreachPlanned", MetricUnit.Count, report.planned.total())
+    metrics.add_metric("ModelFallback", MetricUnit.Count, report.fell_back)
+    summary = report.summary()
+    logger.info("scoring run ended", **summary)
+    return summary

@@ -1,0 +1,1 @@
+"""The webhook: Telegram posts updates, the table keeps interactions."""

@@ -1,0 +1,48 @@
+"""HTTP API: one update from Telegram -> the interaction in the table, and the reply in the response."""
+
+from functools import partial
+from typing import Any
+
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from engagement.clients.secrets import read_secret
+from engagement.domain.flood import FloodLimit
+from engagement.domain.profile import ConsentPolicy
+from engagement.domain.replies import Replies
+from engagement.errors import SecretUnavailableError, StoreUnavailableError
+from engagement.services.front_door import TRY_AGAIN, FrontDoor, answer
+from engagement.services.reception import Reception
+from engagement.settings import WebhookSettings
+from engagement.store.dead_letters import DeadLetters
+from engagement.store.interactions import Interactions
+from engagement.store.profiles import Profiles
+from engagement.store.table import bind
+from engagement.telemetry import logger, metrics
+
+settings = WebhookSettings.from_env()
+bind(settings.table_name)
+keep_days = settings.interaction_ttl_days
+stores = (Interactions(keep_days), Profiles(), DeadLetters(settings.bot_id))
+replies = Replies(ConsentPolicy(settings.consent_policy), settings.store_text == "on", keep_days)
+reception = Reception(settings.bot_id, *stores, replies, FloodLimit(settings.flood_limit_per_minute))
+current = partial(read_secret, settings.webhook_secret_parameter)
+previous = partial(read_secret, settings.webhook_previous_secret_parameter, missing_ok=True)
+door = FrontDoor(reception, current, previous, virtual_clock=settings.virtual_clock == "on")
+
+
+@metrics.log_metrics
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Answer one request; 503 asks Telegram to deliver it again."""
+    request = APIGatewayProxyEventV2(event)
+    arrived_ms = request.request_context.time_epoch
+    try:
+        receipt = door.enter(request.headers, request.body, bool(request.is_base64_encoded), arrived_ms)
+    except (SecretUnavailableError, StoreUnavailableError) as error:
+        metrics.add_metric("UpdatesDeferred", MetricUnit.Count, 1)
+        logger.warning("update deferred", reason=type(error).__name__)
+        return TRY_AGAIN
+    metrics.add_metric(receipt.outcome, MetricUnit.Count, 1)
+    logger.info("update received", outcome=receipt.outcome, update_id=receipt.update_id, reason=receipt.reason)
+    return answer(receipt)

@@ -1,0 +1,161 @@
+"""`rekindle webhook`: connect a bot to its stack, and see whether Telegram reaches it."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlparse
+
+import boto3
+import click
+from botocore.config import Config
+from botocore.exceptions import ClientError
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from engagement.clients.secrets import MAX_AGE_SECONDS
+from engagement.clients.telegram import TelegramClient
+from engagement.domain.webhook import ALLOWED_UPDATES, WebhookInfo
+from infra.cli.registration import OVERLAP_SECONDS, Plan, complaints, register, rotate
+from infra.cli.target import Target
+from infra.config import LOCAL_STAGE, LOOPBACK, WEBHOOK_MAX_CONNECTIONS, parameter_name
+
+AWS_CONFIG = Config(connect_timeout=3, read_timeout=10, retries={"total_max_attempts": 3, "mode": "standard"})
+
+console = Console()
+
+
+class SsmParameters:
+    """Secrets in SSM, as SecureStrings."""
+
+    def __init__(self, client: Callable[..., Any]) -> None:
+        """Take what makes a boto3 client of a service."""
+        self._client = client("ssm", config=AWS_CONFIG)
+
+    def read(self, name: str) -> str:
+        """Return a parameter's value as it is now; "" where it does not exist."""
+        try:
+            value: str = self._client.get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"]
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "ParameterNotFound":
+                return ""
+            raise
+        return value.strip()
+
+    def write(self, name: str, value: str) -> None:
+        """Create or replace a parameter, encrypted."""
+        self._client.put_parameter(Name=name, Value=value, Type="SecureString", Overwrite=True)
+
+
+@click.group()
+def webhook() -> None:
+    """Connect the bot to its stack, and see whether Telegram reaches it."""
+
+
+def _options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add what both commands take."""
+    for option in (
+        click.option("--telegram-api-url", help="Where the Bot API is; by default as the stack was deployed."),
+        click.option("--url", help="The webhook's address; by default the stack's."),
+        click.option(
+            "--stage", envvar="REKINDLE_STAGE", help="Which deployment on AWS; without it, the running local suite."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@webhook.command("set")
+@_options
+@click.option("--rotate", "rotating", is_flag=True, help="Replace the secret; no update is turned away meanwhile.")
+@click.option(
+    "--overlap-seconds",
+    type=click.FloatRange(min=0),
+    default=OVERLAP_SECONDS,
+    show_default=True,
+    help="With --rotate: how long until every running copy of the webhook knows the new secret.",
+)
+def set_command(
+    stage: str | None, url: str | None, telegram_api_url: str | None, *, rotating: bool, overlap_seconds: float
+) -> None:
+    """Tell Telegram where to post updates, with which secret, and which. Safe to run again at any time."""
+    plan, telegram, parameters = _prepare(stage, url, telegram_api_url)
+    if rotating:
+        info = rotate(telegram, parameters, plan, lambda _: _wait(overlap_seconds))
+        console.print(f"The secret was replaced; the old one stops passing within {MAX_AGE_SECONDS // 60} minutes.")
+    else:
+        done = register(telegram, parameters, plan)
+        info = done.info
+        if done.created_secret:
+            console.print(f"A secret was created in {plan.secret_parameter}.")
+    console.print(f"Telegram posts {', '.join(ALLOWED_UPDATES)} to {escape(info.url)}.", soft_wrap=True)
+
+
+@webhook.command("info")
+@_options
+def info_command(stage: str | None, url: str | None, telegram_api_url: str | None) -> None:
+    """Show what Telegram knows of the webhook, and what is wrong with it."""
+    plan, telegram, _ = _prepare(stage, url, telegram_api_url)
+    info = telegram.webhook_info()
+    console.print(_table(info))
+    found = complaints(info, plan, datetime.now(UTC))
+    for complaint in found:
+        console.print(f"[red]✗[/red] {escape(complaint)}", soft_wrap=True)
+    if found:
+        raise click.exceptions.Exit(1)
+    console.print("[green]✓[/green] Telegram reaches this stack.")
+
+
+def _prepare(
+    stage: str | None, url: str | None, telegram_api_url: str | None
+) -> tuple[Plan, TelegramClient, SsmParameters]:
+    """Find the stack, unless everything that it knows was typed."""
+    typed = url and telegram_api_url and stage not in {None, "", LOCAL_STAGE}
+    target = None if typed else Target.of(stage)
+    api_url = telegram_api_url or (target.settings("housekeeper")["TELEGRAM_API_URL"] if target else "")
+    address = urlparse(api_url)
+    if address.scheme != "https" and address.hostname not in LOOPBACK:
+        raise click.ClickException(f"{api_url} would carry the token in the clear; use https://...")
+    parameters = SsmParameters(target.client if target else boto3.client)
+    stage = stage or LOCAL_STAGE
+    token_parameter = parameter_name(stage, "bot-token")
+    token = parameters.read(token_parameter)
+    if not token:
+        raise click.ClickException(
+            f"there is no bot token in {token_parameter}; store BotFather's: "
+            f"aws ssm put-parameter --type SecureString --name {token_parameter} --value file://token.txt"
+        )
+    plan = Plan(
+        url=url or (target.outputs["WebhookUrl"] if target else ""),
+        secret_parameter=parameter_name(stage, "webhook-secret"),
+        previous_parameter=parameter_name(stage, "webhook-secret-previous"),
+        max_connections=WEBHOOK_MAX_CONNECTIONS,
+    )
+    return plan, TelegramClient(token, api_url), parameters
+
+
+def _wait(seconds: float) -> None:
+    """Wait where one can see it."""
+    columns = (TextColumn("every running copy learns the new secret"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("", total=seconds)
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            time.sleep(min(left, 0.5))
+            progress.update(task, completed=seconds - left)
+
+
+def _table(info: WebhookInfo) -> Table:
+    table = Table(show_header=False, box=None)
+    last = f"{info.last_error_at:%Y-%m-%d %H:%M:%S} UTC, {info.last_error_message}" if info.last_error_at else "none"
+    for label, value in (
+        ("address", info.url or "none"),
+        ("updates", ", ".join(info.allowed_updates) or "Telegram's default set"),
+        ("connections", str(info.max_connections or "")),
+        ("waiting", str(info.pending_update_count)),
+        ("last error", last),
+    ):
+        table.add_row(f"[bold]{label}", escape(value))
+    return table

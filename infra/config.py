@@ -1,0 +1,196 @@
+"""What an operator may choose: CDK context (`-c key=value`, or "context" in cdk.json) -> one typed object.
+
+The only place with defaults. It imports no CDK, so that the command line and the local suite read the same values.
+"""
+
+import dataclasses
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+from urllib.parse import urlparse
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+PRODUCTION_STAGE = "prod"
+LOCAL_STAGE = "local"
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+WEBHOOK_PATH = "/telegram"
+WEBHOOK_MAX_CONNECTIONS = 10
+"""What `setWebhook` asks Telegram to keep to; the webhook reserves at least as many running copies.
+
+Small on purpose: at 0.1 s per delivery ten connections carry 8 million updates a day, and a reservation is taken from
+what every other function of the account may use.
+"""
+
+LOG_RETENTION_DAYS = (1, 3, 5, 7, 14, 30, 60, 90)
+"""Those of CloudWatch's periods that suit logs without personal data."""
+
+
+class ConfigError(ValueError):
+    """A context key that cannot be used; the message names it and says what to type."""
+
+
+def parameter_name(stage: str, name: str) -> str:
+    """Return the name of an SSM parameter that the operator creates: `bot-token`, `webhook-secret`, ..."""
+    return f"/rekindle/{stage}/{name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeploymentConfig:
+    """Every choice of a deployment; a field's name is its context key.
+
+    Attributes:
+        bot_id: the number before the colon of the bot's token; public.
+        stage: "prod" keeps data when the stack is deleted, "local" does not; one stack per stage.
+        architecture: "arm64" or "x86_64".
+        alarm_email: who is told when something breaks; "" creates the topic without a subscription.
+        telegram_api_url: where the Bot API is; plain http only on this machine.
+        virtual_clock: "on" lets the holder of the secret say when an update arrived; stage "local" only.
+        consent_policy: "ask" (nobody is written to before pressing Yes) or "assume" (they agreed elsewhere).
+        store_text: "on" keeps the text of messages.
+        interaction_ttl_days: days an interaction is kept.
+        flood_limit_per_minute: interactions of one user stored per minute and running copy.
+        churn_threshold: churn probability [0, 1] over 14 days from which re-engagement is planned.
+        checkin_threshold: churn probability [0, 1] over 14 days from which a check-in is planned.
+        max_outreaches_per_user_per_day: cap per user-local calendar day.
+        min_hours_between_outreaches: elapsed hours between two messages to one user.
+        sends_per_second: ceiling over all users; Telegram allows about 30.
+        outreach_enabled: the kill switch: "off" sends nothing.
+        ml_prediction_enabled: "off" scores by rules alone.
+        score_shards: how many scorers share the users, [1, 16].
+        schedule_timezone: IANA zone of the schedules.
+        log_retention_days: one of `LOG_RETENTION_DAYS`.
+        reserve_concurrency: "off" for an account whose Lambda limit is too small to reserve from (new ones have 10).
+    """
+
+    bot_id: int
+    stage: str = PRODUCTION_STAGE
+    architecture: str = "arm64"
+    alarm_email: str = ""
+    telegram_api_url: str = "https://api.telegram.org"
+    virtual_clock: str = "off"
+    consent_policy: str = "ask"
+    store_text: str = "off"
+    interaction_ttl_days: int = 365
+    flood_limit_per_minute: int = 60
+    churn_threshold: float = 0.8
+    checkin_threshold: float = 0.6
+    max_outreaches_per_user_per_day: int = 1
+    min_hours_between_outreaches: float = 12.0
+    sends_per_second: int = 25
+    outreach_enabled: str = "on"
+    ml_prediction_enabled: str = "on"
+    score_shards: int = 1
+    schedule_timezone: str = "UTC"
+    log_retention_days: int = 30
+    reserve_concurrency: str = "on"
+
+    @classmethod
+    def from_context(cls, context: Mapping[str, Any]) -> Self:
+        """Read CDK context; CDK's own keys (they hold ":" or "/") are passed over.
+
+        Raises:
+            ConfigError: a key is missing, unknown or has a value it cannot have.
+        """
+        known = {field.name: field for field in dataclasses.fields(cls)}
+        chosen = {key: value for key, value in context.items() if not _is_cdk_key(key)}
+        for key in chosen.keys() - known.keys():
+            close = difflib.get_close_matches(key, known, n=1)
+            hint = f"did you mean `-c {close[0]}={chosen[key]}`?" if close else f"the keys are: {', '.join(known)}"
+            raise ConfigError(f"`{key}` is not a context key of Rekindle; {hint}")
+        if not str(chosen.get("bot_id", "")).strip():
+            raise ConfigError(
+                "`bot_id` is missing; it is the number before the colon of the bot's token: add `-c bot_id=123456789`"
+            )
+        values = {key: _read(key, str(value).strip(), known[key].type) for key, value in chosen.items()}
+        config = cls(**values)
+        config._check()
+        return config
+
+    @property
+    def stack_name(self) -> str:
+        """Name of the CloudFormation stack."""
+        return "Rekindle" if self.stage == PRODUCTION_STAGE else f"Rekindle-{self.stage}"
+
+    @property
+    def disposable(self) -> bool:
+        """Whether deleting the stack deletes the data."""
+        return self.stage == LOCAL_STAGE
+
+    @property
+    def bot_token_parameter(self) -> str:
+        """Name of the parameter with the bot's token."""
+        return parameter_name(self.stage, "bot-token")
+
+    @property
+    def webhook_secret_parameter(self) -> str:
+        """Name of the parameter with the webhook's secret token."""
+        return parameter_name(self.stage, "webhook-secret")
+
+    @property
+    def webhook_previous_secret_parameter(self) -> str:
+        """Name of the parameter with the secret that still passes while it is rotated; it may be absent."""
+        return parameter_name(self.stage, "webhook-secret-previous")
+
+    def _check(self) -> None:
+        for key in ("virtual_clock", "store_text", "outreach_enabled", "ml_prediction_enabled", "reserve_concurrency"):
+            self._check_one_of(key, ("on", "off"))
+        self._check_one_of("architecture", ("arm64", "x86_64"))
+        self._check_one_of("consent_policy", ("ask", "assume"))
+        self._check_one_of("log_retention_days", LOG_RETENTION_DAYS)
+        for key, low, high in (
+            ("bot_id", 1, 2**52 - 1),
+            ("interaction_ttl_days", 1, 3650),
+            ("flood_limit_per_minute", 1, 10_000),
+            ("churn_threshold", 0, 1),
+            ("checkin_threshold", 0, 1),
+            ("max_outreaches_per_user_per_day", 1, 10),
+            ("min_hours_between_outreaches", 0, 24 * 30),
+            ("sends_per_second", 1, 30),
+            ("score_shards", 1, 16),
+        ):
+            if not low <= getattr(self, key) <= high:
+                raise ConfigError(f"`{key}` is {getattr(self, key)}; it must be from {low} to {high}")
+        if not re.fullmatch(r"[a-z][a-z0-9-]{0,19}", self.stage):
+            raise ConfigError(
+                f"`stage` is {self.stage!r}; use up to 20 lower-case letters, digits and -: `-c stage=test`"
+            )
+        if self.virtual_clock == "on" and not self.disposable:
+            raise ConfigError("`virtual_clock` is for the local AWS only; leave it out, or add `-c stage=local`")
+        if self.alarm_email and not re.fullmatch(r"[^@\s]+@[^@\s]+", self.alarm_email):
+            raise ConfigError(
+                f"`alarm_email` is {self.alarm_email!r}; type an address: `-c alarm_email=you@example.com`"
+            )
+        url = urlparse(self.telegram_api_url)
+        if not url.hostname or not (url.scheme == "https" or (url.scheme == "http" and url.hostname in LOOPBACK)):
+            raise ConfigError(
+                f"`telegram_api_url` is {self.telegram_api_url!r}; use https://... (http only for 127.0.0.1)"
+            )
+        try:
+            ZoneInfo(self.schedule_timezone)
+        except (ValueError, ZoneInfoNotFoundError, OSError) as error:
+            raise ConfigError(
+                f"`schedule_timezone` is {self.schedule_timezone!r}; "
+                "type an IANA zone: `-c schedule_timezone=Europe/Berlin`"
+            ) from error
+
+    def _check_one_of(self, key: str, allowed: tuple[object, ...]) -> None:
+        if getattr(self, key) not in allowed:
+            *others, last = map(str, allowed)
+            raise ConfigError(
+                f"`{key}` is {getattr(self, key)!r}; it can be {', '.join(others)} or {last}: `-c {key}={last}`"
+            )
+
+
+def _is_cdk_key(key: str) -> bool:
+    return ":" in key or "/" in key
+
+
+def _read(key: str, text: str, kind: Any) -> Any:
+    try:
+        return kind(text)
+    except ValueError as error:
+        words = "a whole number" if kind is int else "a number"
+        raise ConfigError(f"`{key}` is {text!r}; it must be {words}: `-c {key}=...`") from error

@@ -1,0 +1,268 @@
+"""What the demo shows at its end: what came in, what was learned, who was reached, why others were not, one story."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from statistics import mean
+from typing import Any
+
+from pynamodb.exceptions import DoesNotExist
+from rich.console import Console, Group
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from engagement.domain.outreach import OutreachState
+from engagement.domain.pattern import decode
+from engagement.domain.timing import HOURS, hour_shares
+from engagement.store import keys
+from engagement.store.table import InteractionItem, Item, OutreachItem, PatternItem, ProfileItem
+from infra.local.metrics import Totals
+from infra.local.population import Act, Action, Fate, Population
+
+BARS = " ▁▂▃▄▅▆▇█"
+PROMISES = ("duplicate_sends", "sent_after_stop", "cap_breaches", "errors")
+"""Counts that must be nought."""
+DELIVERED = frozenset({OutreachState.SENT, OutreachState.RESPONDED, OutreachState.UNKNOWN})
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """One outreach as the fake Telegram received it: the demo's own record, beside what the table says."""
+
+    user_id: int
+    at: datetime
+    text: str
+
+
+@dataclass(slots=True)
+class Ledger:
+    """What happened, seen from outside the functions.
+
+    Attributes:
+        acts: everything that people did, in order.
+        answers: HTTP statuses of the webhook.
+        redelivered: updates posted a second time.
+        reached: outreach that Telegram accepted.
+        not_planned: outreach that was called for and not planned, by reason.
+        risk: churn probability by user and virtual day, for those whose story might be told.
+        failures: functions that raised, by name.
+    """
+
+    acts: list[Action] = field(default_factory=list)
+    answers: Counter[int] = field(default_factory=Counter)
+    redelivered: int = 0
+    reached: list[Reached] = field(default_factory=list)
+    not_planned: Counter[str] = field(default_factory=Counter)
+    risk: dict[int, dict[int, float]] = field(default_factory=dict)
+    failures: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """The table's items, by kind."""
+
+    interactions: list[InteractionItem]
+    patterns: list[PatternItem]
+    profiles: list[ProfileItem]
+    outreach: list[OutreachItem]
+    others: list[Item]
+
+    @classmethod
+    def read(cls) -> "Records":
+        """Read the whole table; for a demo's worth of items only."""
+        by_kind: dict[type[Item], list[Any]] = {}
+        for item in Item.scan():
+            by_kind.setdefault(type(item), []).append(item)
+        return cls(
+            interactions=by_kind.pop(InteractionItem, []),
+            patterns=by_kind.pop(PatternItem, []),
+            profiles=by_kind.pop(ProfileItem, []),
+            outreach=by_kind.pop(OutreachItem, []),
+            others=[item for items in by_kind.values() for item in items],
+        )
+
+    @staticmethod
+    def risk_of(bot_id: int, user_id: int) -> float | None:
+        """Return a user's newest churn probability over 14 days; None before the first score."""
+        try:
+            item = PatternItem.get(keys.user(bot_id, user_id), keys.PATTERN)
+        except DoesNotExist:
+            return None
+        risk: float | None = item.churn_14d
+        return risk
+
+
+def duplicate_sends(reached: Iterable[Reached], outreach: Iterable[OutreachItem]) -> int:
+    """Count messages that Telegram accepted beyond those that the ledger knows of, user by user."""
+    accepted = Counter(message.user_id for message in reached)
+    known = Counter(keys.user_of(item.pk)[1] for item in outreach if item.state in DELIVERED)
+    return (accepted - known).total()
+
+
+def sent_after_stop(reached: Iterable[Reached], acts: Iterable[Action]) -> int:
+    """Count messages to users after their /stop."""
+    stopped = {act.user_id: act.at for act in acts if act.text == "/stop"}
+    return sum(message.user_id in stopped and message.at > stopped[message.user_id] for message in reached)
+
+
+def cap_breaches(reached: Iterable[Reached], per_day: int, min_gap: timedelta) -> int:
+    """Count messages beyond the cap of a UTC day, and those too soon after the one before."""
+    messages = sorted(reached, key=lambda message: message.at)
+    days = Counter((message.user_id, message.at.date()) for message in messages)
+    breaches = sum(max(count - per_day, 0) for count in days.values())
+    newest: dict[int, datetime] = {}
+    for message in messages:
+        before = newest.get(message.user_id)
+        breaches += before is not None and message.at - before < min_gap
+        newest[message.user_id] = message.at
+    return breaches
+
+
+def said_after(acts: Iterable[Action], message: Reached) -> list[Action]:
+    """Return what a user did after a message reached them, other than to block the bot."""
+    return [act for act in acts if act.user_id == message.user_id and act.at > message.at and act.act is not Act.BLOCK]
+
+
+def near_their_hour(patterns: Sequence[PatternItem], population: Population) -> float:
+    """Return the share of people whose best hour, as learned, is within an hour of one they like; [0, 1]."""
+    hits = []
+    for item in patterns:
+        person = population.people[keys.user_of(item.pk)[1]]
+        shares = hour_shares(decode(item.state))
+        best = shares.index(max(shares))
+        hits.append(any(min((best - hour) % HOURS, (hour - best) % HOURS) <= 1 for hour in person.hours))
+    return mean(hits)
+
+
+def bars(values: Sequence[float], top: float | None = None) -> str:
+    """Draw numbers as a row of bars, one character each; `top` is a full one."""
+    highest = top or max(values, default=0) or 1
+    return "".join(BARS[min(round(value / highest * 8), 8)] if value else BARS[0] for value in values)
+
+
+def learned(population: Population, patterns: Sequence[PatternItem]) -> Table:
+    """Show the model's opinion of each group beside what the simulator knows about it."""
+    table = Table(title="What was learned", title_justify="left", expand=True)
+    for heading in ("who they really are", "people", "interactions", "risk of staying away 14 days", ""):
+        table.add_column(heading, justify="right" if heading in ("people", "interactions") else "left")
+    for fate in Fate:
+        group = [p for p in patterns if population.people[keys.user_of(p.pk)[1]].fate is fate]
+        risks = [p.churn_14d for p in group if p.churn_14d is not None]
+        if not group:
+            continue
+        risk = mean(risks) if risks else 0.0
+        events = sum(decode(p.state).total for p in group)
+        table.add_row(fate.value, str(len(group)), str(events), f"{risk:4.0%} on average", "█" * round(risk * 30))
+    return table
+
+
+def story(population: Population, ledger: Ledger, outreach: Sequence[OutreachItem], days: int) -> Panel | None:
+    """Tell of somebody who left, was written to, and came back; None where nobody did."""
+    returned = [m for m in ledger.reached if population.people[m.user_id].comes_back and m.user_id in ledger.risk]
+    if not returned:
+        return None
+    message = returned[0]
+    person = population.people[message.user_id]
+    mine = [act for act in ledger.acts if act.user_id == person.user_id]
+    per_day = Counter((act.at - population.start).days for act in mine)
+    before = [act for act in mine if act.at < message.at]
+    after = said_after(mine, message)
+    item = next(o for o in outreach if keys.user_of(o.pk)[1] == person.user_id and o.state in DELIVERED)
+
+    def on(at: datetime) -> str:
+        return f"day {(at - population.start).days + 1:2}, {at:%H:%M}"
+
+    lines = Text()
+    lines.append("messages a day  ", "bold").append(bars([per_day[day] for day in range(days)]) + "\n", "cyan")
+    risks = [ledger.risk[person.user_id].get(day, 0.0) for day in range(days)]
+    lines.append("risk of leaving ", "bold").append(bars(risks, top=1.0) + "\n\n", "red")
+    events = [(mine[0].at, "sends /start" + (" and agrees to be written to" if person.consents else ""))]
+    events.append((before[-1].at, f"says something for the last time ({len(before)} times so far), then is silent"))
+    events.append((item.planned_at, f"the risk is {item.priority:.0%}: {item.outreach_type} is planned"))
+    events.append((message.at, f"at a good hour the bot writes: “{message.text.splitlines()[0]}”"))
+    if after:
+        events.append((after[0].at, f"is back, and talks {len(after)} more times"))
+    for at, what in events:
+        lines.append(f"{on(at)}  ", "dim").append(what + "\n")
+    return Panel(lines, title=f"One user's story: {person.first_name}", title_align="left")
+
+
+def summarise(
+    population: Population,
+    ledger: Ledger,
+    records: Records,
+    totals: Totals,
+    *,
+    per_day: int,
+    min_gap: timedelta,
+    dead_letters: int,
+) -> dict[str, Any]:
+    """Return the figures of `summary.json`.
+
+    Args:
+        population: who there was.
+        ledger: what was seen from outside.
+        records: what the table holds.
+        totals: the functions' own metrics, added up.
+        per_day: the deployed daily cap.
+        min_gap: the deployed gap.
+        dead_letters: messages in the dead-letter queue.
+    """
+    states = Counter(item.state for item in records.outreach)
+    reasons = Counter(item.reason for item in records.outreach if item.reason)
+    reasons += ledger.not_planned
+    bad_answers = sum(count for status, count in ledger.answers.items() if status != 200)
+    dead_items = sum(item.pk.startswith("DEAD#") for item in records.others)
+    returned = {message.user_id for message in ledger.reached if said_after(ledger.acts, message)}
+    return {
+        "people": len(population.people),
+        "updates_posted": ledger.answers.total(),
+        "interactions_stored": len(records.interactions),
+        "duplicates_ignored": int(totals.of("DuplicatesIgnored")),
+        "redelivered": ledger.redelivered,
+        "patterns": len(records.patterns),
+        "scored": int(totals.of("UsersScored")),
+        "scored_by": sorted({item.scored_by for item in records.patterns if item.scored_by}),
+        "model_fallbacks": int(totals.of("ModelFallback")),
+        "planned": len(records.outreach),
+        "sent": len(ledger.reached),
+        "outreach_by_state": dict(sorted(states.items())),
+        "suppressed_by_reason": dict(sorted(reasons.items())),
+        "came_back_after_outreach": len(returned),
+        "best_hour_within_one": round(near_their_hour(records.patterns, population), 3),
+        "duplicate_sends": duplicate_sends(ledger.reached, records.outreach),
+        "sent_after_stop": sent_after_stop(ledger.reached, ledger.acts),
+        "cap_breaches": cap_breaches(ledger.reached, per_day, min_gap),
+        "errors": bad_answers + dead_items + dead_letters + ledger.failures.total() + totals.errors.total(),
+    }
+
+
+def show(
+    console: Console, population: Population, ledger: Ledger, records: Records, figures: dict[str, Any], days: int
+) -> None:
+    """Print it for a stranger."""
+    incoming = Table(title="What came in", title_justify="left", expand=True, show_header=False)
+    per_day = Counter((act.at - population.start).days for act in ledger.acts)
+    incoming.add_row("people", str(figures["people"]))
+    incoming.add_row("updates Telegram posted", f"{figures['updates_posted']:,}")
+    incoming.add_row("interactions kept", f"{figures['interactions_stored']:,}")
+    incoming.add_row("delivered twice and ignored", f"{figures['duplicates_ignored']:,}")
+    incoming.add_row(f"day by day, {days} days", bars([per_day[day] for day in range(days)]))
+    reached = Table(title="Who was written to", title_justify="left", expand=True, show_header=False)
+    reached.add_row("times a pattern was scored", f"{figures['scored']:,} by {', '.join(figures['scored_by'])}")
+    reached.add_row("outreach planned", str(figures["planned"]))
+    reached.add_row("sent", str(figures["sent"]))
+    reached.add_row("came back afterwards", str(figures["came_back_after_outreach"]))
+    reached.add_row("best hour learned to within an hour", f"{figures['best_hour_within_one']:.0%} of people")
+    why_not = Table(title="Why others were not", title_justify="left", expand=True, show_header=False)
+    for reason, count in sorted(figures["suppressed_by_reason"].items(), key=lambda pair: -pair[1]):
+        why_not.add_row(reason.replace("_", " "), str(count))
+    promises = Table(title="What must never happen", title_justify="left", expand=True, show_header=False)
+    for key in PROMISES:
+        style = "green" if figures[key] == 0 else "bold red"
+        promises.add_row(key.replace("_", " "), Text(str(figures[key]), style))
+    parts = [incoming, learned(population, records.patterns), reached, why_not, promises]
+    told = story(population, ledger, records.outreach, days)
+    console.print(Group(*parts, *([told] if told else [])))

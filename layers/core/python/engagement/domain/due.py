@@ -1,0 +1,31 @@
+"""Scoring: a pattern as it waits in the table to be scored, still in its bytes."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from engagement.domain.scores import ChurnScores
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DuePattern:
+    """A stored pattern and the scores beside it.
+
+    It is decoded by those who read it, one by one, so that a damaged pattern spoils only itself.
+
+    Attributes:
+        bot_id: number before the colon of the bot's token.
+        user_id: Telegram's id of the user.
+        state: the sketch's bytes; see `pattern.decode`.
+        version: changes with every write of the sketch.
+        due_at: when it is to be scored; None while it is not to be.
+        scores: of the last scoring; None before the first.
+        scored_at: when that was.
+    """
+
+    bot_id: int
+    user_id: int
+    state: bytes
+    version: int
+    due_at: datetime | None
+    scores: ChurnScores | None
+    scored_at: datetime | None

@@ -1,0 +1,187 @@
+"""The webhook's one use case: an update in; the interaction, the profile and the reply out."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Protocol
+
+from engagement.domain import callbacks
+from engagement.domain.analysis import analyse
+from engagement.domain.flood import FloodLimit
+from engagement.domain.interaction import Interaction
+from engagement.domain.profile import Consent, Profile
+from engagement.domain.replies import Replies, Reply
+from engagement.domain.update import (
+    ButtonPressed,
+    Contact,
+    DeadLetter,
+    Ignored,
+    MessageSent,
+    StatusChanged,
+    dead_letter,
+    read_update,
+)
+from engagement.errors import BadUpdateError
+
+BUTTON_LIFETIME = timedelta(seconds=150)
+"""How long Telegram takes an answer to a button press."""
+
+
+class InteractionStore(Protocol):
+    """Where interactions are kept; see `store.interactions`."""
+
+    def add(self, interaction: Interaction) -> bool: ...  # noqa: D102
+    def get(self, bot_id: int, user_id: int, update_id: int) -> Interaction | None: ...  # noqa: D102
+
+
+class ProfileStore(Protocol):
+    """Where profiles are kept; see `store.profiles`."""
+
+    def get(self, bot_id: int, user_id: int) -> Profile | None: ...  # noqa: D102
+
+    def record_consent(  # noqa: D102
+        self, bot_id: int, user_id: int, consent: Consent, at: datetime, contact: Contact | None = None
+    ) -> bool: ...
+
+    def opt_out(self, bot_id: int, user_id: int, at: datetime, contact: Contact | None = None) -> bool: ...  # noqa: D102
+    def opt_in(self, bot_id: int, user_id: int, at: datetime, contact: Contact | None = None) -> bool: ...  # noqa: D102
+
+    def set_blocked(  # noqa: D102
+        self, bot_id: int, user_id: int, *, blocked: bool, at: datetime, contact: Contact | None = None
+    ) -> bool: ...
+
+
+class DeadLetterStore(Protocol):
+    """Where dead letters are kept; see `store.dead_letters`."""
+
+    def add(self, letter: DeadLetter, received_at: datetime) -> None: ...  # noqa: D102
+
+
+class Outcome(StrEnum):
+    """What became of a request, by the name of the metric that counts it."""
+
+    STORED = "InteractionsStored"
+    DUPLICATE = "DuplicatesIgnored"
+    SHED = "InteractionsShed"
+    """Above the flood limit: counted, not stored."""
+    STATUS = "StatusChanges"
+    """A block or an unblock."""
+    IGNORED = "UpdatesIgnored"
+    DEAD_LETTER = "DeadLetters"
+    FORGED = "UpdatesForged"
+    """It did not know the secret; nothing was read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of a request, and what to answer.
+
+    Attributes:
+        outcome: what became of it.
+        update_id: Telegram's id of the update; None where it could not be read.
+        reason: a code, safe to log, of why it was ignored or dead-lettered.
+        reply: a method for Telegram to execute; None for an empty answer.
+    """
+
+    outcome: Outcome
+    update_id: int | None = None
+    reason: str | None = None
+    reply: Reply | None = None
+
+
+class Reception:
+    """Receives updates.
+
+    Every write is idempotent and is made at each delivery, so a crash between two of them is mended by the next one,
+    and any number of deliveries ends in the same table and the same answer.
+    """
+
+    def __init__(
+        self,
+        bot_id: int,
+        interactions: InteractionStore,
+        profiles: ProfileStore,
+        dead_letters: DeadLetterStore,
+        replies: Replies,
+        flood_limit: FloodLimit,
+    ) -> None:
+        self._bot_id = bot_id
+        self._interactions = interactions
+        self._profiles = profiles
+        self._dead_letters = dead_letters
+        self._replies = replies
+        self._flood_limit = flood_limit
+
+    def receive(self, body: bytes, arrived_at: datetime) -> Receipt:
+        """Receive one update.
+
+        Args:
+            body: the request's body, not yet trusted to be anything.
+            arrived_at: aware UTC.
+
+        Raises:
+            StoreUnavailableError: DynamoDB is in trouble; the update must be delivered again.
+        """
+        try:
+            update = read_update(body, arrived_at)
+        except BadUpdateError as error:
+            letter = dead_letter(body, error.reason)
+            self._dead_letters.add(letter, arrived_at)
+            return Receipt(Outcome.DEAD_LETTER, letter.update_id, letter.reason)
+        match update:
+            case MessageSent():
+                return self._message(update, arrived_at)
+            case ButtonPressed():
+                return self._button(update, arrived_at)
+            case StatusChanged():
+                self._profiles.set_blocked(
+                    self._bot_id, update.user_id, blocked=update.blocked, at=update.occurred_at, contact=update.contact
+                )
+                return Receipt(Outcome.STATUS, update.update_id)
+            case Ignored():
+                return Receipt(Outcome.IGNORED, update.update_id, update.reason)
+
+    def _message(self, update: MessageSent, arrived_at: datetime) -> Receipt:
+        reply = None
+        # An edit into a command is no command; commands that are not ours are the bot's own business.
+        match None if update.edited else update.command:
+            case "start":
+                self._profiles.opt_in(self._bot_id, update.user_id, update.occurred_at, update.contact)
+                reply = self._replies.welcome(update.contact)
+            case "stop":
+                # Before anything else can fail: this is the one message that must not be lost.
+                self._profiles.opt_out(self._bot_id, update.user_id, update.occurred_at, update.contact)
+                reply = self._replies.stopped(update.contact)
+            case "privacy":
+                reply = self._replies.privacy(update.contact)
+        return Receipt(self._record(update, arrived_at), update.update_id, reply=reply)
+
+    def _button(self, update: ButtonPressed, arrived_at: datetime) -> Receipt:
+        outcome = self._record(update, arrived_at)
+        if update.data not in (callbacks.CONSENT_YES, callbacks.CONSENT_NO, callbacks.STOP):
+            return Receipt(outcome, update.update_id)
+        pressed_at = update.occurred_at
+        if outcome is Outcome.DUPLICATE:
+            # Telegram dates no button press. The time kept at the first delivery is its time for good: a redelivery
+            # that took its own would pass for a newer answer than one that was given in between.
+            known = self._interactions.get(self._bot_id, update.user_id, update.update_id)
+            pressed_at = known.occurred_at if known else pressed_at
+        reply = self._pressed(update, pressed_at)
+        is_late = arrived_at - pressed_at > BUTTON_LIFETIME
+        return Receipt(outcome, update.update_id, reply=None if is_late else reply)
+
+    def _pressed(self, update: ButtonPressed, at: datetime) -> Reply:
+        """Do what a button of ours says."""
+        if update.data == callbacks.STOP:
+            self._profiles.opt_out(self._bot_id, update.user_id, at, update.contact)
+            return self._replies.stop_noted(update.callback_id)
+        consent = Consent.GRANTED if update.data == callbacks.CONSENT_YES else Consent.DECLINED
+        self._profiles.record_consent(self._bot_id, update.user_id, consent, at, update.contact)
+        return self._replies.consent_noted(update.callback_id, self._profiles.get(self._bot_id, update.user_id))
+
+    def _record(self, update: MessageSent | ButtonPressed, arrived_at: datetime) -> Outcome:
+        """Store the interaction, once, and within the flood limit; commands and buttons are obeyed beyond it."""
+        if not self._flood_limit.admit(update.user_id, arrived_at):
+            return Outcome.SHED
+        interaction = analyse(update, self._bot_id, store_text=self._replies.stores_text)
+        return Outcome.STORED if self._interactions.add(interaction) else Outcome.DUPLICATE

@@ -1,0 +1,579 @@
+"""One run of the sender: what is due goes out at most once each, as far as time, Telegram and the gate allow.
+
+    claim -> read the profile -> ask the gate -> render -> no pause? -> pace -> time left? -> commit -> POST -> record
+
+Up to `commit` anything may fail or stop, and nothing has happened. After it there is exactly one request, and its
+outcome is recorded; a sender that dies in between leaves `sending`, which the sweeper turns into `unknown`.
+"""
+
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from threading import Lock
+from typing import Any, Protocol
+
+from engagement.domain import callbacks, gate, templates
+from engagement.domain.delivery import Delivery, DeliveryOutcome
+from engagement.domain.gate import Charge, Policy, Reason
+from engagement.domain.outreach import Commit, Outreach, OutreachKey, OutreachState, OutreachType
+from engagement.domain.pacing import Pacer
+from engagement.domain.pattern import Pattern, last_seen
+from engagement.domain.profile import Profile
+from engagement.domain.tick import Tick
+from engagement.errors import BadPatternError
+
+PAGE = 50
+"""Rows read from each partition of the index at a time."""
+HTTP_SECONDS = 13.05
+"""A request's connect and read timeouts together."""
+MARGIN_SECONDS = 5.0
+"""What recording the outcome may take."""
+COMMIT_ROUNDS = 3
+"""How often a message is put to the gate again because the user's profile changed under it."""
+MAX_ATTEMPTS = 3
+"""Connections tried for one message."""
+FIRST_RETRY = timedelta(minutes=1)
+UNWELL_AFTER = 3
+"""Requests in a row without an answer after which Telegram is left alone until the next run."""
+DEFAULT_PAUSE_SECONDS = 30
+
+STOP_KEYBOARD = {"inline_keyboard": [[{"text": "Stop these messages", "callback_data": callbacks.STOP}]]}
+
+POINTLESS_ON_RETURN = frozenset({OutreachType.RE_ENGAGEMENT, OutreachType.PERSONALIZED_CHECKIN})
+"""Nobody who came back by themselves is told that they were missed."""
+
+
+class OutreachStore(Protocol):
+    """The send ledger; see `store.outreaches`, whose moves these are."""
+
+    @property
+    def partitions(self) -> int:
+        """Number of the due index's partitions."""
+        ...
+
+    def plan(self, outreach: Outreach) -> bool:
+        """Add it unless it was planned before."""
+        ...
+
+    def due(self, partition: int, now: datetime, limit: int) -> list[OutreachKey]:
+        """Return what is to be sent or swept in a partition [0, 16)."""
+        ...
+
+    def claim(self, key: OutreachKey, *, owner: str, now: datetime, lease_until: datetime) -> Outreach | None:
+        """Take it for oneself."""
+        ...
+
+    def commit(self, key: OutreachKey, *, owner: str, charge: Charge, policy: Policy, now: datetime) -> Commit:
+        """Count it and mark it as being sent, together."""
+        ...
+
+    def record_sent(self, key: OutreachKey, *, owner: str, message_id: int | None, at: datetime) -> bool:
+        """Record that Telegram accepted it."""
+        ...
+
+    def record_failed(self, key: OutreachKey, *, owner: str, reason: str) -> bool:
+        """Record that it was not sent and never will be."""
+        ...
+
+    def record_unknown(self, key: OutreachKey, *, owner: str, reason: str) -> bool:
+        """Record that nobody can tell whether it was sent."""
+        ...
+
+    def put_back(self, key: OutreachKey, *, owner: str, due_at: datetime, charge: Charge, attempted: bool) -> bool:
+        """Schedule again what was certainly not sent, and give the count back."""
+        ...
+
+    def reschedule(self, key: OutreachKey, *, owner: str, due_at: datetime) -> bool:
+        """Give a claim up, to be sent later."""
+        ...
+
+    def suppress(self, key: OutreachKey, *, owner: str, reason: str) -> bool:
+        """End what the gate refused."""
+        ...
+
+    def cancel(self, key: OutreachKey, *, owner: str, reason: str) -> bool:
+        """End what has no point any more."""
+        ...
+
+    def expire(self, key: OutreachKey, *, owner: str, reason: str) -> bool:
+        """End what is too late."""
+        ...
+
+    def fail(self, key: OutreachKey, *, owner: str, reason: str) -> bool:
+        """End what cannot be sent, whoever tries."""
+        ...
+
+    def sweep(self, key: OutreachKey, now: datetime) -> OutreachState | None:
+        """Settle what its owner left behind; return the state it was moved to."""
+        ...
+
+
+class ProfileStore(Protocol):
+    """Where profiles are kept."""
+
+    def get(self, bot_id: int, user_id: int) -> Profile | None:
+        """Read one consistently."""
+        ...
+
+    def mark_blocked_by_send(self, bot_id: int, user_id: int, *, at: datetime, epoch_seen: int) -> bool:
+        """Keep that Telegram refused a message, unless something newer is known."""
+        ...
+
+    def migrate_chat(self, bot_id: int, user_id: int, new_chat_id: int) -> bool:
+        """Write to another chat from now on."""
+        ...
+
+
+class StoredPattern(Protocol):
+    """A pattern as it was read."""
+
+    @property
+    def pattern(self) -> Pattern:
+        """The sketch."""
+        ...
+
+
+class PatternStore(Protocol):
+    """Where patterns are kept."""
+
+    def load(self, bot_id: int, user_id: int) -> StoredPattern | None:
+        """Read one; raises BadPatternError for one of another version."""
+        ...
+
+
+class PauseStore(Protocol):
+    """The bot-wide pause after a 429."""
+
+    def until(self, bot_id: int) -> datetime | None:
+        """Return until when Telegram asked for silence."""
+        ...
+
+    def extend(self, bot_id: int, until: datetime) -> bool:
+        """Ask every sender for silence until then, or longer if somebody did."""
+        ...
+
+
+class LeaseStore(Protocol):
+    """Keeps two runs apart, to spare them the races."""
+
+    def acquire(self, bot_id: int, function: str, *, owner: str, now: datetime, until: datetime) -> bool:
+        """Take the lease; False while somebody else's lasts."""
+        ...
+
+    def release(self, bot_id: int, function: str, *, owner: str) -> None:
+        """Give it back."""
+        ...
+
+
+class Telegram(Protocol):
+    """The Bot API; one call is one HTTP attempt."""
+
+    def send_message(
+        self, chat_id: int, text: str, *, parse_mode: str | None = ..., reply_markup: Mapping[str, Any] | None = ...
+    ) -> Delivery:
+        """Try once to send a text."""
+        ...
+
+
+class StopReason(StrEnum):
+    """Why a run ended before everything due was looked at."""
+
+    OFF = "off"
+    """The kill switch."""
+    LEASE_HELD = "lease_held"
+    """Another run is under way."""
+    PAUSED = "paused"
+    """Telegram asked for silence in an earlier run."""
+    THROTTLED = "throttled"
+    """Telegram asked for silence in this one."""
+    BAD_TOKEN = "bad_token"  # noqa: S105 - a name, not a secret
+    UNWELL = "unwell"
+    """Telegram does not answer."""
+    OUT_OF_TIME = "out_of_time"
+
+
+ADVICE = {
+    StopReason.BAD_TOKEN: "Telegram refused the bot token; nothing was lost. Put the current one from BotFather into "
+    "the bot-token parameter; a run takes it up within five minutes.",
+    StopReason.UNWELL: "Telegram did not answer several times in a row; the next run tries again.",
+}
+
+
+@dataclass(slots=True)
+class DeliveryReport:
+    """What a run did with the messages that were due; each is counted once.
+
+    Attributes:
+        sent: accepted by Telegram.
+        failed: not sent and never will be, by reason.
+        unknown: may have been sent; never tried again.
+        suppressed: ended by the gate, by reason; also those that expired or had no point any more.
+        deferred: scheduled again for later.
+        lost: another run had them, or they were settled before.
+        throttled: 429 answers.
+        stopped: why the run ended early; None where it saw everything.
+        broken_templates: those that Telegram could not parse.
+    """
+
+    sent: int = 0
+    failed: Counter[str] = field(default_factory=Counter)
+    unknown: int = 0
+    suppressed: Counter[str] = field(default_factory=Counter)
+    deferred: int = 0
+    lost: int = 0
+    throttled: int = 0
+    stopped: StopReason | None = None
+    broken_templates: set[str] = field(default_factory=set)
+
+    @property
+    def advice(self) -> str | None:
+        """What the operator should do; None where all is well."""
+        if self.broken_templates:
+            return f"Telegram could not parse {sorted(self.broken_templates)}: sent as plain text; mend the markup."
+        return ADVICE.get(self.stopped) if self.stopped else None
+
+    def metrics(self) -> dict[str, int]:
+        """Return the run's metrics by name."""
+        return {
+            "OutreachSent": self.sent,
+            "OutreachFailed": self.failed.total(),
+            "OutreachUnknown": self.unknown,
+            "OutreachSuppressed": self.suppressed.total(),
+            "OutreachDeferred": self.deferred,
+            "TelegramThrottled": self.throttled,
+        }
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as JSON takes it."""
+        return {
+            "sent": self.sent,
+            "failed": dict(self.failed),
+            "unknown": self.unknown,
+            "suppressed": dict(self.suppressed),
+            "deferred": self.deferred,
+            "lost": self.lost,
+            "throttled": self.throttled,
+            "stopped": self.stopped,
+            "broken_templates": sorted(self.broken_templates),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transport:
+    """What it takes to deliver, beyond the ledger.
+
+    Attributes:
+        bot_id: whose messages; those of another bot in the same table are left alone.
+        policy: what the operator allows.
+        profiles: where profiles are kept.
+        patterns: where patterns are kept.
+        pauses: the bot-wide pause.
+        leases: keeps two runs apart.
+        connect: opens the Bot API with the token as it is now.
+        sends_per_second: ceiling over all chats and shards, >= 1.
+        lease_seconds: how long a claim is held; longer than a run can last.
+        workers: messages under way at the same time; with one, everything happens in a fixed order.
+        monotonic: seconds of a clock that never goes back.
+        sleep: waits some seconds.
+        jitter: uniform in [0, 1).
+    """
+
+    bot_id: int
+    policy: Policy
+    profiles: ProfileStore
+    patterns: PatternStore
+    pauses: PauseStore
+    leases: LeaseStore
+    connect: Callable[[], Telegram]
+    sends_per_second: int
+    lease_seconds: float
+    workers: int = 4
+    monotonic: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+    jitter: Callable[[], float] = random.random
+
+
+class Run:
+    """One run of the sender; its workers share the report and the pace."""
+
+    def __init__(
+        self,
+        outreaches: OutreachStore,
+        transport: Transport,
+        tick: Tick,
+        remaining_seconds: Callable[[], float],
+        owner: str,
+    ) -> None:
+        self.report = DeliveryReport()
+        self._outreaches = outreaches
+        self._transport = transport
+        self._telegram = transport.connect()
+        self._tick = tick
+        self._remaining_seconds = remaining_seconds
+        self._owner = owner
+        self._started = transport.monotonic()
+        self._pacer = Pacer(max(1, transport.sends_per_second // tick.of))
+        self._unanswered = 0
+        self._lock = Lock()
+
+    def deliver_all(self) -> None:
+        """Deliver page after page until nothing new is due or something ends the run."""
+        seen: set[OutreachKey] = set()
+        partitions = set(self._tick.partitions(self._outreaches.partitions))
+        self._check_pause()
+        while partitions and not self.report.stopped:
+            found: list[OutreachKey] = []
+            for partition in sorted(partitions):
+                page = self._outreaches.due(partition, self._now(), PAGE)
+                new = [key for key in page if key not in seen and key.bot_id == self._transport.bot_id]
+                found += new
+                if len(page) < PAGE or not new:
+                    partitions.remove(partition)
+            seen.update(found)
+            self._deliver_each(found)
+
+    def _deliver_each(self, keys: Iterable[OutreachKey]) -> None:
+        if self._transport.workers == 1:
+            for key in keys:
+                self._deliver(key)
+            return
+        with ThreadPoolExecutor(self._transport.workers) as pool:
+            # Waiting keys hold nothing: a claim is made by the worker that serves it.
+            for _ in pool.map(self._deliver, keys):
+                pass
+
+    def _deliver(self, key: OutreachKey) -> None:
+        if self.report.stopped or not self._has_time():
+            return
+        outreach = self._claim(key)
+        if outreach is None:
+            return
+        for _ in range(COMMIT_ROUNDS):
+            profile = self._permitted(outreach)
+            if profile is None:
+                return
+            text = self._rendered(outreach, profile)
+            if text is None:
+                return
+            if not self._may_start(profile.chat_id):
+                self._outreaches.reschedule(key, owner=self._owner, due_at=outreach.due_at)
+                self._count("deferred")
+                return
+            now = self._now()
+            charge = gate.charge(profile, self._transport.policy, now)
+            answer = self._outreaches.commit(
+                key, owner=self._owner, charge=charge, policy=self._transport.policy, now=now
+            )
+            if answer is Commit.COMMITTED:
+                self._send(outreach, profile, charge, text)
+                return
+            if answer is Commit.LOST:
+                self._count("lost")
+                return
+        self._outreaches.reschedule(key, owner=self._owner, due_at=_whole_second(self._now() + FIRST_RETRY))
+        self._count("deferred")
+
+    def _claim(self, key: OutreachKey) -> Outreach | None:
+        now = self._now()
+        lease_until = now + timedelta(seconds=self._transport.lease_seconds)
+        outreach = self._outreaches.claim(key, owner=self._owner, now=now, lease_until=lease_until)
+        if outreach is not None:
+            return outreach
+        swept = self._outreaches.sweep(key, now)
+        if swept is OutreachState.SCHEDULED:
+            return self._outreaches.claim(key, owner=self._owner, now=now, lease_until=lease_until)
+        match swept:
+            case OutreachState.EXPIRED:
+                self._count("suppressed", Reason.EXPIRED)
+            case OutreachState.UNKNOWN:
+                self._count("unknown")
+            case _:
+                self._count("lost")
+        return None
+
+    def _permitted(self, outreach: Outreach) -> Profile | None:
+        """Ask the gate; where it says no or not yet, settle the outreach."""
+        profile = self._transport.profiles.get(outreach.bot_id, outreach.user_id)
+        now = self._now()
+        if profile is None:
+            self._refuse(outreach, Reason.CONSENT)  # erased: nobody is left who could have agreed
+            return None
+        decision = gate.decide(
+            profile=profile,
+            planned_at=outreach.planned_at,
+            due_at=outreach.due_at,
+            expires_at=outreach.expires_at,
+            last_interaction_at=self._last_interaction_at(outreach),
+            policy=self._transport.policy,
+            now=now,
+        )
+        if decision.reason is not None:
+            self._refuse(outreach, decision.reason)
+            return None
+        if decision.send_at is not None and decision.send_at > now:
+            self._outreaches.reschedule(outreach.key, owner=self._owner, due_at=_whole_second(decision.send_at))
+            self._count("deferred")
+            return None
+        return profile
+
+    def _last_interaction_at(self, outreach: Outreach) -> datetime | None:
+        if outreach.outreach_type not in POINTLESS_ON_RETURN:
+            return None
+        try:
+            stored = self._transport.patterns.load(outreach.bot_id, outreach.user_id)
+        except BadPatternError:
+            return None
+        return None if stored is None else last_seen(stored.pattern)
+
+    def _refuse(self, outreach: Outreach, reason: Reason) -> None:
+        match reason:
+            case Reason.NOT_NEEDED_ANY_MORE:
+                end = self._outreaches.cancel
+            case Reason.EXPIRED:
+                end = self._outreaches.expire
+            case _:
+                end = self._outreaches.suppress
+        end(outreach.key, owner=self._owner, reason=reason)
+        self._count("suppressed", reason)
+
+    def _rendered(self, outreach: Outreach, profile: Profile) -> str | None:
+        try:
+            return templates.render(outreach.template, profile.first_name)
+        except KeyError:
+            self._outreaches.fail(outreach.key, owner=self._owner, reason="no_template")
+            self._count("failed", "no_template")
+            return None
+
+    def _may_start(self, chat_id: int) -> bool:
+        self._check_pause()
+        with self._lock:
+            wait = self._pacer.wait(chat_id, self._transport.monotonic())
+        self._transport.sleep(wait)
+        return not self.report.stopped and self._has_time()
+
+    def _send(self, outreach: Outreach, profile: Profile, charge: Charge, markup: str) -> None:
+        """Make the one request that was committed, and record what became of it."""
+        sent_at = self._now()
+        parsed = outreach.template not in self.report.broken_templates
+        delivery = self._post(profile.chat_id, markup, parsed=parsed)
+        if delivery is not None and delivery.outcome is DeliveryOutcome.BAD_MARKUP and parsed:
+            with self._lock:
+                self.report.broken_templates.add(outreach.template)
+            # The first was refused for its markup, so it is not out; plain text cannot be refused for that.
+            if self._has_time():
+                delivery = self._post(profile.chat_id, markup, parsed=False)
+        if delivery is None:
+            self._outreaches.put_back(
+                outreach.key, owner=self._owner, due_at=outreach.due_at, charge=charge, attempted=False
+            )
+            self._count("deferred")
+            return
+        self._record(outreach, profile, charge, delivery, sent_at)
+
+    def _post(self, chat_id: int, markup: str, *, parsed: bool) -> Delivery | None:
+        """Make one request; None where the run was stopped meanwhile and none was made."""
+        with self._lock:
+            wait = self._pacer.reserve(chat_id, self._transport.monotonic())
+        self._transport.sleep(wait)
+        if self.report.stopped:
+            return None
+        if parsed:
+            return self._telegram.send_message(chat_id, markup, parse_mode="HTML", reply_markup=STOP_KEYBOARD)
+        return self._telegram.send_message(
+            chat_id, templates.plain(markup), parse_mode=None, reply_markup=STOP_KEYBOARD
+        )
+
+    def _record(
+        self, outreach: Outreach, profile: Profile, charge: Charge, delivery: Delivery, sent_at: datetime
+    ) -> None:
+        self._notice_silence(delivery.outcome)
+        key, owner, outcome = outreach.key, self._owner, delivery.outcome
+        match outcome:
+            case DeliveryOutcome.SENT:
+                self._outreaches.record_sent(key, owner=owner, message_id=delivery.message_id, at=sent_at)
+                self._count("sent")
+            case DeliveryOutcome.UNKNOWN:
+                self._outreaches.record_unknown(key, owner=owner, reason=delivery.detail or outcome)
+                self._count("unknown")
+            case DeliveryOutcome.BLOCKED | DeliveryOutcome.UNREACHABLE:
+                self._fail(key, outcome)
+                self._transport.profiles.mark_blocked_by_send(
+                    key.bot_id, key.user_id, at=sent_at, epoch_seen=profile.epoch
+                )
+            case DeliveryOutcome.RETRY_LATER:
+                self._throttled(key, charge, delivery.retry_after or DEFAULT_PAUSE_SECONDS)
+            case DeliveryOutcome.BAD_TOKEN:
+                self._stop(StopReason.BAD_TOKEN)
+                self._defer(key, charge, outreach.due_at)
+            case DeliveryOutcome.MIGRATED if self._moved(profile, delivery.new_chat_id):
+                self._defer(key, charge, outreach.due_at)
+            case DeliveryOutcome.NOT_SENT if outreach.attempts + 1 < MAX_ATTEMPTS:
+                retry = FIRST_RETRY * 2**outreach.attempts * (0.5 + self._transport.jitter())
+                self._defer(key, charge, self._now() + retry)
+            case _:
+                self._fail(key, outcome)
+
+    def _throttled(self, key: OutreachKey, charge: Charge, retry_after: int) -> None:
+        until = _whole_second(self._now() + timedelta(seconds=retry_after))
+        self._stop(StopReason.THROTTLED)  # this run's other workers at once, every other sender by the pause
+        self._count("throttled")
+        self._transport.pauses.extend(self._transport.bot_id, until)
+        self._defer(key, charge, until)
+
+    def _moved(self, profile: Profile, new_chat_id: int | None) -> bool:
+        if new_chat_id is None or new_chat_id == profile.chat_id:
+            return False
+        return self._transport.profiles.migrate_chat(profile.bot_id, profile.user_id, new_chat_id)
+
+    def _defer(self, key: OutreachKey, charge: Charge, due_at: datetime) -> None:
+        self._outreaches.put_back(key, owner=self._owner, due_at=_whole_second(due_at), charge=charge, attempted=True)
+        self._count("deferred")
+
+    def _fail(self, key: OutreachKey, reason: str) -> None:
+        self._outreaches.record_failed(key, owner=self._owner, reason=reason)
+        self._count("failed", reason)
+
+    def _notice_silence(self, outcome: DeliveryOutcome) -> None:
+        """End the run when Telegram stops answering, before every message due becomes `unknown`."""
+        with self._lock:
+            silent = outcome in {DeliveryOutcome.UNKNOWN, DeliveryOutcome.NOT_SENT}
+            self._unanswered = self._unanswered + 1 if silent else 0
+            unwell = self._unanswered >= UNWELL_AFTER
+        if unwell:
+            self._stop(StopReason.UNWELL)
+
+    def _check_pause(self) -> None:
+        until = self._transport.pauses.until(self._transport.bot_id)
+        if until is not None and until > self._now():
+            self._stop(StopReason.PAUSED)
+
+    def _has_time(self) -> bool:
+        if self._remaining_seconds() >= HTTP_SECONDS + MARGIN_SECONDS:
+            return True
+        self._stop(StopReason.OUT_OF_TIME)
+        return False
+
+    def _stop(self, reason: StopReason) -> None:
+        with self._lock:
+            self.report.stopped = self.report.stopped or reason
+
+    def _count(self, outcome: str, reason: str | None = None) -> None:
+        with self._lock:
+            if reason is None:
+                setattr(self.report, outcome, getattr(self.report, outcome) + 1)
+            else:
+                getattr(self.report, outcome)[str(reason)] += 1
+
+    def _now(self) -> datetime:
+        """The tick's time, and what has passed since."""
+        return self._tick.now + timedelta(seconds=self._transport.monotonic() - self._started)
+
+
+def _whole_second(at: datetime) -> datetime:
+    """Round up: the table keeps whole seconds, and nothing may happen early."""
+    return at if not at.microsecond else at.replace(microsecond=0) + timedelta(seconds=1)

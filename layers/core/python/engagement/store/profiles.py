@@ -1,0 +1,219 @@
+"""Profiles: consent, opt-outs and blocks, each decided by the time of its event and never by the order of arrival.
+
+Telegram delivers a user's message, button press and block event concurrently and again after a lost answer. So every
+change carries the time of its event, and is written only over an older one: any order and any repetition ends in the
+same profile. No change here reads first.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from pynamodb.exceptions import DoesNotExist, TransactWriteError, UpdateError
+from pynamodb.expressions.condition import Condition
+from pynamodb.expressions.update import Action
+from pynamodb.transactions import TransactWrite
+
+from engagement.domain.profile import Consent, Profile
+from engagement.domain.update import Contact
+from engagement.store import keys
+from engagement.store.table import (
+    CONDITION_FAILED,
+    TRANSACTION_CANCELLED,
+    ProfileItem,
+    TombstoneItem,
+    connection,
+    keyed,
+    translated,
+)
+
+CONDITION_FAILED_REASON = "ConditionalCheckFailed"
+"""Inside a cancelled transaction the same answer has another name."""
+
+
+class Profiles:
+    """The profiles in the table.
+
+    Every method may raise StoreUnavailableError. Those that change a profile say whether they did; an older event, or
+    one that has been applied, does not. `contact` completes a profile that the change has to create.
+    """
+
+    def get(self, bot_id: int, user_id: int) -> Profile | None:
+        """Read a profile consistently; None where the user has none."""
+        with translated():
+            try:
+                item = ProfileItem.get(keys.user(bot_id, user_id), keys.PROFILE, consistent_read=True)
+            except DoesNotExist:
+                return None
+        return _profile(item)
+
+    def record_consent(
+        self, bot_id: int, user_id: int, consent: Consent, at: datetime, contact: Contact | None = None
+    ) -> bool:
+        """Keep the user's answer to "may we write to you?", unless they gave a newer one."""
+        consent_at = ProfileItem.consent_at
+        is_newest = consent_at.does_not_exist() | (consent_at < at)
+        changes = {"consent": ProfileItem.consent.set(consent.value), "consent_at": consent_at.set(at)}
+        return self._change(bot_id, user_id, changes, is_newest, at, contact)
+
+    def opt_out(self, bot_id: int, user_id: int, at: datetime, contact: Contact | None = None) -> bool:
+        """End outreach to the user (/stop), unless they took that back later; in one and the same second, out wins."""
+        opted_out_at = ProfileItem.opted_out_at
+        is_newest = opted_out_at.does_not_exist() | (opted_out_at < at)
+        is_same_second = (opted_out_at == at) & (ProfileItem.opted_out == False)  # noqa: E712 - builds an expression
+        changes = {
+            "opted_out": ProfileItem.opted_out.set(True),
+            "opted_out_at": opted_out_at.set(at),
+            "epoch": _next_epoch(),
+        }
+        return self._change(bot_id, user_id, changes, is_newest | is_same_second, at, contact)
+
+    def opt_in(self, bot_id: int, user_id: int, at: datetime, contact: Contact | None = None) -> bool:
+        """Take an opt-out back: only the user's own later /start may."""
+        opted_out_at = ProfileItem.opted_out_at
+        is_newest = opted_out_at.does_not_exist() | (opted_out_at < at)
+        changes = {"opted_out": ProfileItem.opted_out.set(False), "opted_out_at": opted_out_at.set(at)}
+        return self._change(bot_id, user_id, changes, is_newest, at, contact)
+
+    def set_blocked(
+        self, bot_id: int, user_id: int, *, blocked: bool, at: datetime, contact: Contact | None = None
+    ) -> bool:
+        """Keep that the user blocked or unblocked the bot (my_chat_member), unless a newer event said otherwise.
+
+        In one and the same second unblocked wins: a message too many answers itself with a 403, a user wrongly held
+        for blocked would never hear from us again. It says nothing about an opt-out.
+        """
+        status_at = ProfileItem.status_at
+        applies = status_at.does_not_exist() | (status_at < at)
+        if not blocked:
+            applies |= (status_at == at) & (ProfileItem.blocked == True)  # noqa: E712 - builds an expression
+        changes = {"blocked": ProfileItem.blocked.set(blocked), "status_at": status_at.set(at), "epoch": _next_epoch()}
+        return self._change(bot_id, user_id, changes, applies, at, contact)
+
+    def mark_blocked_by_send(self, bot_id: int, user_id: int, *, at: datetime, epoch_seen: int) -> bool:
+        """Keep that Telegram answered a send with "blocked", unless something newer is known by now.
+
+        Newer by either measure is enough to leave the profile as it is: by date (`status_at`), and, since our clock is
+        not Telegram's, by `epoch`, which any stop, block or unblock moves. An answer that is refused for an older
+        event that came in meanwhile is not lost: the next send meets the same 403.
+
+        Args:
+            bot_id: the bot.
+            user_id: the user.
+            at: when the send began.
+            epoch_seen: the profile's epoch as the sender read it before that.
+        """
+        status_at = ProfileItem.status_at
+        exists = ProfileItem.pk.exists()
+        is_newest = status_at.does_not_exist() | (status_at < at)
+        nothing_happened_since = ProfileItem.epoch == epoch_seen
+        changes = [ProfileItem.blocked.set(True), status_at.set(at), _next_epoch()]
+        return self._update(bot_id, user_id, changes, exists & is_newest & nothing_happened_since)
+
+    def migrate_chat(self, bot_id: int, user_id: int, new_chat_id: int) -> bool:
+        """Write to another chat from now on: Telegram said that this one moved."""
+        return self._update(bot_id, user_id, [ProfileItem.chat_id.set(new_chat_id)], ProfileItem.pk.exists())
+
+    def _change(
+        self,
+        bot_id: int,
+        user_id: int,
+        changes: Mapping[str, Action],
+        applies: Condition,
+        at: datetime,
+        contact: Contact | None,
+    ) -> bool:
+        """Apply changes to a profile, which is created where there is none yet; `applies` holds on a missing item."""
+        if self._update(bot_id, user_id, list(changes.values()), ProfileItem.pk.exists() & applies):
+            return True
+        # Either the event is old, or there is no profile; an update would create one, even for an erased user.
+        contact = contact or Contact(chat_id=user_id, first_name="", language_code=None)
+        complete = _first_contact(contact.first_name, contact.language_code, contact.chat_id, at) | {**changes}
+        pk = keys.user(bot_id, user_id)
+        is_not_erased = TombstoneItem.erased_at.does_not_exist() | (TombstoneItem.erased_at < at)
+        with translated():
+            try:
+                with TransactWrite(connection=connection()) as transaction:
+                    transaction.condition_check(TombstoneItem, pk, keys.TOMBSTONE, condition=is_not_erased)
+                    transaction.update(
+                        keyed(ProfileItem, pk, keys.PROFILE), actions=list(complete.values()), condition=applies
+                    )
+            except TransactWriteError as error:
+                reasons = [reason.code for reason in error.cancellation_reasons if reason]
+                if error.cause_response_code != TRANSACTION_CANCELLED or CONDITION_FAILED_REASON not in reasons:
+                    raise
+                return False
+        return True
+
+    def _update(self, bot_id: int, user_id: int, actions: list[Action], condition: Condition) -> bool:
+        with translated():
+            try:
+                keyed(ProfileItem, keys.user(bot_id, user_id), keys.PROFILE).update(
+                    actions=actions, condition=condition
+                )
+            except UpdateError as error:
+                if error.cause_response_code != CONDITION_FAILED:
+                    raise
+                return False
+        return True
+
+
+def first_contact_actions(first_name: str, language_code: str | None, chat_id: int, at: datetime) -> list[Action]:
+    """Return the update actions that make a complete profile where there is none, and leave one that is there alone.
+
+    Args:
+        first_name: as Telegram gives it; may be empty.
+        language_code: IETF tag; None where absent.
+        chat_id: the private chat.
+        at: when the user was first seen.
+    """
+    return list(_first_contact(first_name, language_code, chat_id, at).values())
+
+
+def _first_contact(first_name: str, language_code: str | None, chat_id: int, at: datetime) -> dict[str, Action]:
+    """Return the actions by attribute, so that a change can take the place of one: an update names each path once."""
+    values: dict[str, Any] = {
+        # An update knows nothing of classes: without its kind the item could not be read back.
+        "kind": ProfileItem,
+        "chat_id": chat_id,
+        "first_name": first_name,
+        "language_code": language_code,
+        "consent": Consent.UNASKED.value,
+        "opted_out": False,
+        "blocked": False,
+        "epoch": 0,
+        "cap_count": 0,
+        "zone": "UTC",
+        "created_at": at,
+    }
+    attributes = ProfileItem.get_attributes()
+    return {
+        name: attributes[name].set(attributes[name] | value)  # `|` is if_not_exists
+        for name, value in values.items()
+        if value is not None
+    }
+
+
+def _next_epoch() -> Action:
+    return ProfileItem.epoch.set((ProfileItem.epoch | 0) + 1)
+
+
+def _profile(item: ProfileItem) -> Profile:
+    bot_id, user_id = keys.user_of(item.pk)
+    return Profile(
+        bot_id=bot_id,
+        user_id=user_id,
+        chat_id=item.chat_id,
+        first_name=item.first_name or "",
+        language_code=item.language_code,
+        consent=Consent(item.consent),
+        opted_out=item.opted_out,
+        blocked=item.blocked,
+        status_at=item.status_at,
+        epoch=item.epoch,
+        cap_day=item.cap_day,
+        cap_count=item.cap_count,
+        next_ok_at=item.next_ok_at,
+        zone=item.zone,
+        created_at=item.created_at,
+    )

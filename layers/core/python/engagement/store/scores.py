@@ -1,0 +1,160 @@
+"""Scoring: the patterns that are due, and their scores.
+
+A score is written once per due time: the write moves `due_at` on, on condition that it still is what the reader saw.
+So two overlapping runs score a user once, and an index that lags behind costs a read and nothing else.
+"""
+
+import random
+import time
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from heapq import nlargest
+from itertools import batched
+from typing import Any
+
+from pynamodb.constants import KEYS, RESPONSES, UNPROCESSED_KEYS
+from pynamodb.exceptions import UpdateError
+from pynamodb.expressions.condition import Condition
+from pynamodb.expressions.update import Action
+
+from engagement.domain.due import DuePattern
+from engagement.domain.scores import ChurnScores
+from engagement.errors import StoreUnavailableError
+from engagement.store import keys
+from engagement.store.due import due_rows
+from engagement.store.table import CONDITION_FAILED, Item, PatternItem, connection, translated
+
+PAGE = 250
+"""Rows of the index per Query."""
+BATCH_GET_LIMIT = 100
+BATCH_GET_ATTEMPTS = 6
+BACK_OFF_SECONDS = 0.05
+
+
+class Scores:
+    """The due index's scoring half, and the scores beside the patterns."""
+
+    partitions = keys.DUE_PARTITIONS
+
+    def due(self, partition: int, now: datetime, *, page: int = PAGE) -> Iterator[tuple[int, int]]:
+        """Yield (bot_id, user_id) of the patterns due at `now`, the longest due first.
+
+        The index lags behind the table: some may have been scored already. `load` tells.
+
+        Args:
+            partition: of the index, [0, `partitions`).
+            now: aware.
+            page: rows per request; they are asked for as they are consumed.
+
+        Raises:
+            StoreUnavailableError: DynamoDB is in trouble.
+        """
+        for pk, _ in due_rows(keys.score_shard(partition), now, page=page):
+            yield keys.user_of(pk)
+
+    def load(self, users: Iterable[tuple[int, int]]) -> Iterator[DuePattern]:
+        """Yield the patterns of those users who have one, read consistently, in no particular order.
+
+        Raises:
+            StoreUnavailableError: DynamoDB is in trouble, or kept putting off some of the keys.
+        """
+        for chunk in batched(users, BATCH_GET_LIMIT, strict=False):
+            wanted: list[Any] = [{"pk": keys.user(*user), "sk": keys.PATTERN} for user in dict.fromkeys(chunk)]
+            for attempt in range(BATCH_GET_ATTEMPTS):
+                if attempt:
+                    time.sleep(BACK_OFF_SECONDS * 2**attempt * random.uniform(0.5, 1))  # noqa: S311 - not a secret
+                with translated():
+                    answer = connection().batch_get_item(Item.Meta.table_name, wanted, consistent_read=True)
+                yield from map(_due_pattern, answer[RESPONSES][Item.Meta.table_name])
+                wanted = answer.get(UNPROCESSED_KEYS, {}).get(Item.Meta.table_name, {}).get(KEYS, [])
+                if not wanted:
+                    break
+            else:
+                raise StoreUnavailableError(f"DynamoDB put off {len(wanted)} reads {BATCH_GET_ATTEMPTS} times")
+
+    def record(
+        self, seen: DuePattern, scores: ChurnScores, *, scored_by: str, now: datetime, next_due_at: datetime | None
+    ) -> bool:
+        """Write a user's scores and the time of the next ones; False where another run did or the user is gone.
+
+        Args:
+            seen: as `load` gave it.
+            scores: finite.
+            scored_by: version of the model, or "rules".
+            now: when the scores hold, aware.
+            next_due_at: None takes the user out of the index, until their next interaction.
+
+        Raises:
+            ValueError: a score is NaN or infinite.
+            StoreUnavailableError: DynamoDB is in trouble.
+        """
+        actions = [
+            PatternItem.churn_7d.set(scores.churn_7d),
+            PatternItem.churn_14d.set(scores.churn_14d),
+            PatternItem.churn_30d.set(scores.churn_30d),
+            PatternItem.scored_at.set(now),
+            PatternItem.scored_by.set(scored_by),
+        ]
+        if next_due_at is not None:
+            return self._update(seen, [*actions, PatternItem.due_at.set(next_due_at)])
+        # An interaction folded since would find the user in the index and leave them to us: then they must stay in it.
+        nothing_new = PatternItem.version == seen.version
+        return self._update(seen, [*actions, PatternItem.due_shard.remove(), PatternItem.due_at.remove()], nothing_new)
+
+    def postpone(self, seen: DuePattern, until: datetime) -> bool:
+        """Have a pattern that cannot be read looked at again later; False where it is not as it was seen.
+
+        Raises:
+            StoreUnavailableError: DynamoDB is in trouble.
+        """
+        return self._update(seen, [PatternItem.due_at.set(until)])
+
+    def needing_engagement(self, limit: int) -> list[DuePattern]:
+        """Return the scored users most likely to stay away for 14 days, the likeliest first.
+
+        It reads every pattern in the index: a question for an operator, not for every tick.
+
+        Raises:
+            StoreUnavailableError: DynamoDB is in trouble.
+        """
+        # Each once: a pattern that is scored meanwhile moves on in the index, and may be met again there.
+        everyone = dict.fromkeys(
+            keys.user_of(pk)
+            for partition in range(self.partitions)
+            for pk, _ in due_rows(keys.score_shard(partition), None, page=PAGE)
+        )
+        scored = ((found.scores.churn_14d, found) for found in self.load(everyone) if found.scores)
+        return [found for _, found in nlargest(limit, scored, key=lambda pair: pair[0])]
+
+    def _update(self, seen: DuePattern, actions: list[Action], also: Condition | None = None) -> bool:
+        # Never true of an item that is gone: an erased user is not brought back.
+        still_due = PatternItem.due_at == seen.due_at
+        with translated():
+            try:
+                connection().update_item(
+                    Item.Meta.table_name,
+                    keys.user(seen.bot_id, seen.user_id),
+                    keys.PATTERN,
+                    actions=actions,
+                    condition=still_due & also if also is not None else still_due,
+                )
+            except UpdateError as error:
+                if error.cause_response_code != CONDITION_FAILED:
+                    raise
+                return False
+        return True
+
+
+def _due_pattern(raw: dict[str, Any]) -> DuePattern:
+    item = PatternItem.from_raw_data(raw)
+    bot_id, user_id = keys.user_of(item.pk)
+    scored = item.churn_7d is not None and item.churn_14d is not None and item.churn_30d is not None
+    return DuePattern(
+        bot_id=bot_id,
+        user_id=user_id,
+        state=item.state,
+        version=item.version,
+        due_at=item.due_at,
+        scores=ChurnScores(item.churn_7d, item.churn_14d, item.churn_30d) if scored else None,
+        scored_at=item.scored_at,
+    )

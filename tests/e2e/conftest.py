@@ -1,0 +1,122 @@
+"""The deployed stack, once for the whole run, and people who talk to its bot."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from infra.local.emulator import environment
+from infra.local.suite import BOT_ID, LocalSuite
+from infra.local.telegram import bot_api, updates
+from infra.local.telegram.methods import SentMessage
+from infra.local.telegram.server import Posted
+
+
+@pytest.fixture(scope="session")
+def suite() -> Iterator[LocalSuite]:
+    """The stack on a local AWS, with a fake Telegram; deployed once."""
+    with LocalSuite(bot_api=bot_api.find()) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def _telegram_has_nothing_to_complain_about(request: pytest.FixtureRequest) -> Iterator[None]:
+    """After each test: no call that the real Telegram would refuse or ignore."""
+    if "suite" not in request.fixturenames:
+        yield
+        return
+    suite: LocalSuite = request.getfixturevalue("suite")
+    before = len(suite.telegram.problems)
+    yield
+    assert suite.telegram.problems[before:] == []
+
+
+@pytest.fixture
+def store(suite: LocalSuite, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The deployed table, bound; returns its name."""
+    from engagement.store.table import bind
+
+    for name, value in environment(suite.endpoint).items():
+        monkeypatch.setenv(name, value)
+    bind(suite.table_name)
+    return suite.table_name
+
+
+_serials = itertools.count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """One person's chat with the bot."""
+
+    suite: LocalSuite
+    person: updates.Person
+
+    @property
+    def user_id(self) -> int:
+        return self.person.user_id
+
+    def says(self, text: str, at: datetime) -> Posted:
+        """Write a message or a command."""
+        return self.posts(self.message(text, at), at)
+
+    def message(self, text: str, at: datetime) -> dict[str, Any]:
+        """Make an update, to be posted."""
+        return updates.message(
+            next(_serials),
+            self.person,
+            text,
+            date=int(at.timestamp()),
+            message_id=self.suite.telegram.next_message_id(self.user_id),
+        )
+
+    def posts(self, update: dict[str, Any], at: datetime) -> Posted:
+        """Deliver an update."""
+        self.suite.clock.set(at)
+        return self.suite.post_update(update, at)
+
+    def presses(self, data: str, below: SentMessage, at: datetime) -> Posted:
+        """Press a button under a message of the bot's."""
+        update = updates.callback(
+            next(_serials),
+            self.person,
+            data,
+            date=below.date,
+            message_id=below.message_id,
+            bot_id=BOT_ID,
+        )
+        return self.posts(update, at)
+
+    def blocks(self, at: datetime) -> Posted:
+        """Block the bot."""
+        update = updates.blocked(next(_serials), self.person, date=int(at.timestamp()), bot_id=BOT_ID)
+        return self.posts(update, at)
+
+    def consents(self, at: datetime) -> None:
+        """Start the bot and allow it to write."""
+        from engagement.domain.callbacks import CONSENT_YES
+
+        self.says("/start", at)
+        (question,) = self.received()[-1:]
+        assert self.presses(CONSENT_YES, question, at).status == 200
+
+    def received(self) -> list[SentMessage]:
+        """What the bot wrote, in order."""
+        return self.suite.telegram.received_by(self.user_id)
+
+    def outreach(self) -> list[SentMessage]:
+        """What the bot wrote without being asked."""
+        return [message for message in self.received() if message.via == "http"]
+
+
+@pytest.fixture
+def chat(suite: LocalSuite) -> Callable[..., Chat]:
+    """Open a chat with somebody new."""
+
+    def open_chat(first_name: str = "Ada") -> Chat:
+        return Chat(suite, updates.Person(7_000_000_000 + next(_serials), first_name))
+
+    return open_chat

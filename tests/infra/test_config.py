@@ -1,0 +1,95 @@
+"""Context keys become a typed config, or a sentence that says what to type."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.config import ConfigError, DeploymentConfig, parameter_name
+
+
+def test_only_the_bot_has_to_be_named() -> None:
+    """The defaults are a careful operator's: ask for consent, keep no text, arm64."""
+    config = DeploymentConfig.from_context({"bot_id": "123456"})
+
+    assert config.bot_id == 123456
+    assert (config.stage, config.architecture, config.consent_policy, config.store_text) == (
+        "prod",
+        "arm64",
+        "ask",
+        "off",
+    )
+    assert config.stack_name == "Rekindle"
+    assert not config.disposable
+
+
+def test_values_arrive_as_text_or_as_json_numbers() -> None:
+    """`-c` gives text; cdk.json may give numbers."""
+    typed = DeploymentConfig.from_context({"bot_id": 1, "churn_threshold": 0.7, "score_shards": 4})
+    texts = DeploymentConfig.from_context({"bot_id": " 1 ", "churn_threshold": "0.7", "score_shards": "4"})
+
+    assert typed == texts
+
+
+def test_keys_of_the_cdk_itself_are_passed_over() -> None:
+    """CDK puts its own flags into the same context."""
+    context = {"bot_id": 1, "@aws-cdk/aws-iam:minimizePolicies": True, "aws:cdk:version-reporting": False}
+
+    assert DeploymentConfig.from_context(context).bot_id == 1
+
+
+def test_each_stage_is_a_stack_with_parameters_of_its_own() -> None:
+    """Two stages in one account do not meet."""
+    config = DeploymentConfig.from_context({"bot_id": 1, "stage": "test"})
+
+    assert config.stack_name == "Rekindle-test"
+    assert config.bot_token_parameter == "/rekindle/test/bot-token"
+    assert config.webhook_secret_parameter == parameter_name("test", "webhook-secret")
+    assert config.webhook_previous_secret_parameter == "/rekindle/test/webhook-secret-previous"
+
+
+@pytest.mark.parametrize(
+    ("context", "says"),
+    [
+        ({"bot_id": ""}, r"`bot_id` is missing.*`-c bot_id=123456789`"),
+        ({"bot_id": "abc"}, r"`bot_id` is 'abc'; it must be a whole number"),
+        ({"bot_id": "0"}, r"`bot_id` is 0; it must be from 1"),
+        ({"stge": "test"}, r"`stge` is not a context key.*did you mean `-c stage=test`"),
+        ({"colour": "red"}, r"`colour` is not a context key.*the keys are: bot_id, stage"),
+        ({"stage": "Prod!"}, r"`stage` is 'Prod!'.*`-c stage=test`"),
+        ({"architecture": "arm"}, r"`architecture` is 'arm'; it can be arm64 or x86_64"),
+        ({"alarm_email": "me"}, r"`alarm_email` is 'me'.*you@example.com"),
+        ({"telegram_api_url": "http://telegram.example"}, r"`telegram_api_url`.*http only for 127.0.0.1"),
+        ({"telegram_api_url": "api.telegram.org"}, r"`telegram_api_url`.*https://"),
+        ({"virtual_clock": "on"}, r"`virtual_clock` is for the local AWS only"),
+        ({"consent_policy": "never"}, r"`consent_policy` is 'never'; it can be ask or assume"),
+        ({"store_text": "true"}, r"`store_text` is 'true'; it can be on or off"),
+        ({"churn_threshold": "1.1"}, r"`churn_threshold` is 1.1; it must be from 0 to 1"),
+        ({"churn_threshold": "nan"}, r"`churn_threshold` is nan"),
+        ({"interaction_ttl_days": "0"}, r"`interaction_ttl_days` is 0; it must be from 1 to 3650"),
+        ({"sends_per_second": "31"}, r"`sends_per_second` is 31; it must be from 1 to 30"),
+        ({"score_shards": "17"}, r"`score_shards` is 17; it must be from 1 to 16"),
+        ({"log_retention_days": "31"}, r"`log_retention_days` is 31; it can be 1, 3, 5, 7, 14, 30, 60 or 90"),
+        ({"schedule_timezone": "Mars/Base"}, r"`schedule_timezone` is 'Mars/Base'.*Europe/Berlin"),
+        ({"schedule_timezone": "../../etc/passwd"}, r"`schedule_timezone`"),
+    ],
+)
+def test_a_value_that_cannot_be_is_refused_with_what_to_type(context: dict[str, Any], says: str) -> None:
+    """The message names the key; nothing is guessed."""
+    with pytest.raises(ConfigError, match=says):
+        DeploymentConfig.from_context({"bot_id": 1} | context)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:8081", "http://localhost:1", "http://[::1]:80", "https://bots.example"]
+)
+def test_plain_http_is_for_this_machine(url: str) -> None:
+    """A token travels in the address: it never leaves the machine unencrypted."""
+    assert DeploymentConfig.from_context({"bot_id": 1, "telegram_api_url": url}).telegram_api_url == url
+
+
+def test_the_config_needs_no_cdk() -> None:
+    """The command line and the local suite read it without a Node process."""
+    source = Path(__file__).parents[2] / "infra" / "config.py"
+
+    assert "aws_cdk" not in source.read_text()

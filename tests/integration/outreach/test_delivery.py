@@ -1,0 +1,675 @@
+"""What the sender does with each of Telegram's answers, and with everything that can change while a message waits."""
+
+import itertools
+import threading
+from collections.abc import Callable
+from copy import copy
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from engagement.domain.delivery import Delivery
+from engagement.domain.outreach import Commit, OutreachState, OutreachType
+from engagement.domain.profile import Consent
+from engagement.domain.tick import Tick
+from engagement.services.sending import HTTP_SECONDS, MARGIN_SECONDS
+from engagement.store import keys
+from engagement.store.table import PatternItem, ProfileItem
+
+S = OutreachState
+MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
+Build = Callable[..., Delivery]
+
+
+def test_a_due_message_is_sent_and_recorded(bot: Any) -> None:
+    """R57: HTML, with a stop button whose data is at most 64 bytes, and never a paid broadcast."""
+    bot.user(7, first_name="Ada <3")
+    key = bot.plan(7)
+    report = bot.run()
+    assert report.sent == 1
+    (request,) = bot.telegram.requests
+    assert (request.chat_id, request.parse_mode) == (7, "HTML")
+    assert request.text.startswith("Hi Ada &lt;3!")
+    ((button,),) = request.reply_markup["inline_keyboard"]
+    assert button["callback_data"] == "outreach:stop"
+    assert 1 <= len(button["callback_data"].encode()) <= 64
+    stored = bot.stored(key)
+    assert (stored.state, stored.message_id, stored.sent_at) == (S.SENT, 1_001, bot.now)
+    assert bot.run(MINUTE).as_dict() == {
+        "sent": 0,
+        "failed": {},
+        "unknown": 0,
+        "suppressed": {},
+        "deferred": 0,
+        "lost": 0,
+        "throttled": 0,
+        "stopped": None,
+        "broken_templates": [],
+    }
+
+
+def test_what_is_not_due_yet_waits(bot: Any) -> None:
+    bot.user(7)
+    key = bot.plan(7, due_at=bot.now + MINUTE)
+    assert bot.run().sent == 0
+    assert bot.run(MINUTE).sent == 1
+    assert bot.state(key) is S.SENT
+
+
+def test_the_kill_switch_sends_nothing_and_ends_nothing(bot: Any) -> None:
+    bot.user(7)
+    key = bot.plan(7)
+    report = bot.run(policy=replace(bot.policy, enabled=False))
+    assert report.stopped == "off"
+    assert bot.telegram.requests == []
+    assert bot.state(key) is S.SCHEDULED
+
+
+def test_a_run_under_way_keeps_the_next_one_out(bot: Any) -> None:
+    bot.user(7)
+    bot.plan(7)
+    inner = []
+    bot.telegram.before = lambda _: inner.append(bot.run())
+    assert bot.run().sent == 1
+    assert [report.stopped for report in inner] == ["lease_held"]
+    assert bot.run(MINUTE).stopped is None, "the lease is given back"
+
+
+def test_messages_of_another_bot_are_left_alone(bot: Any) -> None:
+    bot.user(7)
+    bot.plan(7)
+    assert bot.run(bot_id=99).as_dict()["sent"] == 0
+    assert bot.telegram.requests == []
+
+
+# --- the gate at the moment of sending ---
+
+REFUSALS = {
+    "opted_out": {"opted_out": True},
+    "blocked": {"blocked": True},
+    "consent": {"consent": Consent.DECLINED.value},
+    "min_gap": {"next_ok_at": timedelta(days=3)},
+    "daily_cap": {"cap_day": "2026-11-24", "cap_count": 1},
+}
+
+
+@pytest.mark.parametrize("reason", REFUSALS)
+def test_a_refused_message_is_suppressed_with_its_reason(bot: Any, reason: str) -> None:
+    """R42: planned when it was allowed, refused when it is due."""
+    bot.user(7, **{k: bot.now + v if isinstance(v, timedelta) else v for k, v in REFUSALS[reason].items()})
+    key = bot.plan(7)
+    report = bot.run()
+    assert report.suppressed == {reason: 1}
+    assert (bot.state(key), bot.stored(key).reason) == (S.SUPPRESSED, reason)
+    assert bot.telegram.requests == []
+
+
+def test_an_erased_user_is_not_written_to(bot: Any) -> None:
+    """R42: no profile, no consent."""
+    key = bot.plan(7)
+    assert bot.run().suppressed == {"consent": 1}
+    assert bot.state(key) is S.SUPPRESSED
+
+
+def test_a_message_that_is_too_early_waits_for_its_time(bot: Any) -> None:
+    bot.user(7, next_ok_at=bot.now + HOUR)
+    key = bot.plan(7)
+    assert bot.run().deferred == 1
+    assert bot.stored(key).due_at == bot.now + HOUR
+    assert bot.run(HOUR - MINUTE).as_dict()["sent"] == 0
+    assert bot.run(HOUR).sent == 1
+
+
+def test_the_cap_counts_the_users_own_days(bot: Any) -> None:
+    """R51: noon UTC is 21 h in Tokyo; the next day there begins at 15 h UTC."""
+    bot.policy = replace(bot.policy, min_gap=timedelta())
+    bot.user(7, zone="Asia/Tokyo")
+    bot.plan(7, "first")
+    second = bot.plan(7, "second")
+    report = bot.run()
+    assert (report.sent, report.deferred) == (1, 1)
+    assert bot.stored(second).due_at == bot.now + 3 * HOUR
+
+
+def test_who_came_back_is_not_told_that_they_were_missed(bot: Any) -> None:
+    """R42: not needed any more once the user wrote after it was planned."""
+    bot.user(7)
+    bot.seen(7, bot.now - MINUTE)
+    key = bot.plan(7, planned_at=bot.now - HOUR)
+    assert bot.run().suppressed == {"not_needed_any_more": 1}
+    assert (bot.state(key), bot.stored(key).reason) == (S.CANCELLED, "not_needed_any_more")
+
+
+def test_a_message_that_is_no_question_of_absence_is_sent_all_the_same(bot: Any) -> None:
+    bot.user(7)
+    bot.seen(7, bot.now - MINUTE)
+    bot.plan(7, outreach_type=OutreachType.FEATURE_SUGGESTION)
+    assert bot.run().sent == 1
+
+
+@pytest.mark.parametrize("state", [None, b"\xff damaged"])
+def test_without_a_readable_pattern_the_gate_still_decides(bot: Any, state: bytes | None) -> None:
+    bot.user(7)
+    if state is not None:
+        PatternItem(keys.user(123456, 7), keys.PATTERN, state=state, version=1).save()
+    bot.plan(7)
+    assert bot.run().sent == 1
+
+
+def test_a_withdrawn_template_fails_the_message_and_not_the_run(bot: Any) -> None:
+    bot.user(7)
+    bot.user(8)
+    gone = bot.plan(7, template="re_engagement.withdrawn")
+    bot.plan(8)
+    report = bot.run()
+    assert (report.sent, report.failed) == (1, {"no_template": 1})
+    assert (bot.state(gone), bot.stored(gone).reason) == (S.FAILED, "no_template")
+    assert bot.profile(7).cap_count == 0
+
+
+def test_after_an_outage_nothing_expired_is_sent_and_nothing_bursts(bot: Any) -> None:
+    """R41: 24 h without a sender; 5 users with 3 messages each, of which 2 have expired."""
+    for user in range(1, 6):
+        bot.user(user)
+        bot.plan(user, "old", expires_at=bot.now + 10 * HOUR)
+        bot.plan(user, "older", expires_at=bot.now + 24 * HOUR)
+        bot.plan(user, "valid", expires_at=bot.now + 48 * HOUR)
+    report = bot.run(24 * HOUR)
+    assert report.suppressed == {"expired": 10}
+    assert report.sent == 5
+    assert {request.chat_id for request in bot.telegram.requests} == set(range(1, 6))
+    times = [request.at for request in bot.telegram.requests]
+    assert len(times) == 5
+
+
+@pytest.mark.parametrize(
+    ("zone", "evening"),
+    [
+        ("Europe/Berlin", "2026-03-28 21:30+01:00"),
+        ("Europe/Berlin", "2026-10-24 21:30+02:00"),
+        ("America/New_York", "2026-03-07 21:30-05:00"),
+        ("America/New_York", "2026-10-31 21:30-04:00"),
+    ],
+)
+def test_twelve_hours_are_elapsed_time_across_a_change_of_clocks(bot: Any, zone: str, evening: str) -> None:
+    """R39: as wall arithmetic it would be 13 h in two of these nights and 11 h in the others."""
+    bot.now = datetime.fromisoformat(evening).astimezone(UTC)
+    before, after = (at.astimezone(ZoneInfo(zone)).utcoffset() for at in (bot.now, bot.now + 12 * HOUR))
+    assert before != after, "the clocks change in this night"
+    bot.user(7, zone=zone)
+    for campaign in ("evening", "morning"):
+        bot.plan(7, campaign, expires_at=bot.now + 48 * HOUR)
+    sent: list[timedelta] = []
+    for after_evening in (0 * HOUR, 10 * HOUR, 11 * HOUR, 12 * HOUR - timedelta(seconds=1), 12 * HOUR, 13 * HOUR):
+        sent += [after_evening] * bot.run(after_evening).sent
+    assert sent == [timedelta(), timedelta(seconds=43_200)]
+
+
+# --- Telegram's answers ---
+
+
+def test_an_answer_that_never_came_is_never_asked_for_again(bot: Any, delivery: Build) -> None:
+    """R44, R50: accepted, then silence; or a 5xx: unknown, terminal, and it counts."""
+    bot.user(7)
+    key = bot.plan(7)
+    bot.telegram.script = [delivery("unknown", detail="read_timeout")]
+    assert bot.run().unknown == 1
+    assert (bot.state(key), bot.stored(key).reason) == (S.UNKNOWN, "read_timeout")
+    assert bot.profile(7).cap_count == 1
+    for hours in (1, 13, 40):
+        bot.sweep(hours * HOUR)
+        bot.run(hours * HOUR)
+    assert len(bot.telegram.requests) == 1
+
+
+def test_a_block_ends_the_message_and_marks_the_user(bot: Any, delivery: Build) -> None:
+    """R48: a 403."""
+    bot.user(7)
+    key = bot.plan(7)
+    bot.telegram.script = [delivery("blocked")]
+    assert bot.run().failed == {"blocked": 1}
+    assert (bot.state(key), bot.stored(key).reason) == (S.FAILED, "blocked")
+    assert bot.profile(7).blocked
+
+
+@pytest.mark.parametrize("unblocked_during_the_send", [True, False])
+@pytest.mark.parametrize("later", [True, False])
+def test_a_block_never_undoes_a_newer_unblock(
+    bot: Any, delivery: Build, unblocked_during_the_send: bool, later: bool
+) -> None:
+    """R48: the 403 and the user's unblock in any order of arrival; the newer event decides."""
+    bot.user(7)
+    bot.plan(7)
+    bot.telegram.script = [delivery("blocked")]
+    unblocked_at = bot.now + (MINUTE if later else -MINUTE)
+
+    def unblock(*_: object) -> None:
+        bot.profiles.set_blocked(123456, 7, blocked=False, at=unblocked_at)
+
+    if unblocked_during_the_send:
+        bot.telegram.before = unblock
+        bot.run()
+        # The answer was given before the user's event came in, so the event stands, whatever its date.
+        assert not bot.profile(7).blocked
+    else:
+        bot.run()
+        unblock()
+        assert bot.profile(7).blocked is not later
+
+
+def test_an_unreachable_chat_fails_and_is_not_tried_again(bot: Any, delivery: Build) -> None:
+    """R49: chat not found, deactivated."""
+    bot.user(7)
+    key = bot.plan(7)
+    second = bot.plan(7, "another", due_at=bot.now + 20 * HOUR)
+    bot.telegram.script = [delivery("unreachable")]
+    assert bot.run().failed == {"unreachable": 1}
+    assert bot.state(key) is S.FAILED
+    assert bot.run(20 * HOUR).suppressed == {"blocked": 1}
+    assert bot.state(second) is S.SUPPRESSED
+    assert len(bot.telegram.requests) == 1
+
+
+def test_a_migrated_chat_is_written_to_at_its_new_address(bot: Any, delivery: Build) -> None:
+    """R49."""
+    bot.user(7)
+    key = bot.plan(7)
+    bot.telegram.script = [delivery("migrated", new_chat_id=-100_777)]
+    assert bot.run().deferred == 1
+    assert bot.state(key) is S.SCHEDULED
+    assert bot.profile(7).cap_count == 0
+    assert bot.run(MINUTE).sent == 1
+    assert [request.chat_id for request in bot.telegram.requests] == [7, -100_777]
+
+
+@pytest.mark.parametrize("new_chat_id", [None, 7])
+def test_a_chat_that_migrated_nowhere_fails(bot: Any, delivery: Build, new_chat_id: int | None) -> None:
+    """R49: no endless circle."""
+    bot.user(7)
+    key = bot.plan(7)
+    bot.telegram.script = [delivery("migrated", new_chat_id=new_chat_id)]
+    assert bot.run().failed == {"migrated": 1}
+    assert bot.state(key) is S.FAILED
+
+
+def test_markup_that_telegram_cannot_parse_goes_out_once_more_as_plain_text(bot: Any, delivery: Build) -> None:
+    """R49: one resend, the first was refused; the template is not used with markup again in this run."""
+    for user in (7, 8):
+        bot.user(user, first_name="A&B")
+        bot.plan(user)
+    bot.telegram.script = [delivery("bad_markup")]
+    report = bot.run()
+    assert report.sent == 2
+    assert report.broken_templates == {"re_engagement.open_door"}
+    assert report.advice is not None
+    assert "re_engagement.open_door" in report.advice
+    first, again, other = bot.telegram.requests
+    assert (first.parse_mode, again.parse_mode, other.parse_mode) == ("HTML", None, None)
+    assert first.chat_id == again.chat_id != other.chat_id
+    assert "A&amp;B" in first.text
+    assert "A&B" in again.text
+    assert again.reply_markup == first.reply_markup
+    assert again.at - first.at >= 1, "R53: still one message a second for this chat"
+
+
+def test_plain_text_that_is_refused_too_is_not_tried_a_third_time(bot: Any, deliveries: Any) -> None:
+    """R49."""
+    bot.user(7)
+    key = bot.plan(7)
+    bot.telegram.script = deliveries(["bad_markup", "bad_markup"])
+    assert bot.run().failed == {"bad_markup": 1}
+    assert bot.state(key) is S.FAILED
+    assert len(bot.telegram.requests) == 2
+
+
+def test_a_resend_that_no_time_is_left_for_is_not_made(bot: Any, delivery: Build) -> None:
+    """R49, R54."""
+    bot.user(7)
+    key = bot.plan(7)
+    bot.telegram.script = [delivery("bad_markup")]
+
+    def hours_pass(_: object) -> None:
+        bot.remaining = HTTP_SECONDS
+
+    bot.telegram.before = hours_pass
+    report = bot.run()
+    assert (report.failed, report.stopped) == ({"bad_markup": 1}, "out_of_time")
+    assert bot.state(key) is S.FAILED
+    assert len(bot.telegram.requests) == 1
+
+
+def test_another_fault_of_the_request_fails_it(bot: Any, delivery: Build) -> None:
+    bot.user(7)
+    key = bot.plan(7)
+    bot.telegram.script = [delivery("rejected", detail="message_too_long")]
+    assert bot.run().failed == {"rejected": 1}
+    assert bot.state(key) is S.FAILED
+    assert not bot.profile(7).blocked
+
+
+def test_a_refused_token_ends_the_run_and_nothing_fails(bot: Any, delivery: Build) -> None:
+    """R49: 401 or 404: nothing is lost, and the log line says what to do."""
+    planned = []
+    for user in range(1, 6):
+        bot.user(user)
+        planned.append(bot.plan(user))
+    bot.telegram.script = [delivery("bad_token")]
+    report = bot.run()
+    assert report.stopped == "bad_token"
+    assert report.advice is not None
+    assert "bot-token" in report.advice
+    assert len(bot.telegram.requests) == 1
+    assert {bot.state(key) for key in planned} == {S.SCHEDULED}
+    assert {bot.profile(user).cap_count for user in range(1, 6)} == {0}
+    assert bot.run(MINUTE).sent == 5
+
+
+def test_no_connection_is_tried_again_three_times_with_jitter(bot: Any, delivery: Build) -> None:
+    """R46: scheduled, cap refunded, at most three attempts, each further apart."""
+    bot.user(7)
+    key = bot.plan(7)
+    bot.telegram.by_chat[7] = delivery("not_sent", detail="connect_error")
+    assert bot.run(jitter=lambda: 0.0).deferred == 1
+    assert bot.stored(key).due_at == bot.now + timedelta(seconds=30)
+    assert bot.profile(7).cap_count == 0
+    assert bot.profile(7).next_ok_at is None
+    assert bot.run(timedelta(seconds=29)).as_dict()["deferred"] == 0
+    assert bot.run(MINUTE, jitter=lambda: 0.999).deferred == 1
+    assert bot.stored(key).due_at == bot.now + timedelta(seconds=60 + 180)
+    assert bot.run(5 * MINUTE).failed == {"not_sent": 1}
+    assert bot.state(key) is S.FAILED
+    assert len(bot.telegram.requests) == 3
+    assert bot.run(HOUR).as_dict()["failed"] == {}
+
+
+def test_a_connection_that_comes_back_delivers(bot: Any, delivery: Build) -> None:
+    """R46."""
+    bot.user(7)
+    key = bot.plan(7)
+    bot.telegram.script = [delivery("not_sent"), delivery("not_sent")]
+    for minutes in (0, 2, 10):
+        bot.run(minutes * MINUTE)
+    assert bot.state(key) is S.SENT
+    assert bot.profile(7).cap_count == 1
+
+
+@pytest.mark.parametrize("outcome", ["not_sent", "unknown"])
+def test_a_telegram_that_does_not_answer_is_left_alone(bot: Any, delivery: Build, outcome: str) -> None:
+    """R46: three silences in a row end the run, before every message is `unknown` or out of attempts."""
+    planned = []
+    for user in range(1, 9):
+        bot.user(user)
+        bot.telegram.by_chat[user] = delivery(outcome)
+        planned.append(bot.plan(user))
+    report = bot.run()
+    assert report.stopped == "unwell"
+    assert len(bot.telegram.requests) == 3
+    assert [bot.state(key) for key in planned].count(S.SCHEDULED) == (8 if outcome == "not_sent" else 5)
+
+
+def test_after_a_429_nobody_calls_before_its_time(bot: Any, delivery: Build) -> None:
+    """R47: retry_after=7: this run ends, later ones wait, and nothing is lost."""
+    planned = []
+    for user in range(1, 6):
+        bot.user(user)
+        planned.append(bot.plan(user))
+    bot.telegram.script = [delivery("sent", message_id=1), delivery("retry_later", retry_after=7)]
+    report = bot.run()
+    assert (report.sent, report.throttled, report.stopped) == (1, 1, "throttled")
+    assert len(bot.telegram.requests) == 2
+    throttled = next(key for key in planned if bot.raw(key).attempts and bot.state(key) is S.SCHEDULED)
+    assert bot.stored(throttled).due_at >= bot.now + timedelta(seconds=7)
+    assert bot.profile(throttled.user_id).cap_count == 0
+    for seconds in range(7):
+        assert bot.run(timedelta(seconds=seconds)).stopped == "paused"
+    assert len(bot.telegram.requests) == 2
+    assert bot.run(timedelta(seconds=8)).sent == 4
+    assert {bot.state(key) for key in planned} == {S.SENT}
+
+
+def test_a_429_of_almost_three_hours_is_waited_for_and_not_slept_through(bot: Any, delivery: Build) -> None:
+    """R47: 10 072 seconds have been seen: the run ends at once, the message stays scheduled."""
+    bot.user(7)
+    key = bot.plan(7)
+    bot.telegram.script = [delivery("retry_later", retry_after=10_072)]
+    began = bot.clock()
+    assert bot.run().stopped == "throttled"
+    assert bot.clock() - began < 2
+    assert bot.state(key) is S.SCHEDULED
+    assert bot.run(timedelta(seconds=10_071)).stopped == "paused"
+    assert bot.run(timedelta(seconds=10_073)).sent == 1
+
+
+def test_a_429_stops_the_other_workers_and_puts_back_what_they_had_committed(bot: Any, delivery: Build) -> None:
+    """R47: four workers; one meets a 429 while the others stand between commit and request."""
+    bot.workers = 4
+    planned = []
+    for user in range(1, 5):
+        bot.user(user)
+        planned.append(bot.plan(user))
+    bot.telegram.script = [delivery("retry_later", retry_after=7)]
+    worker = threading.local()
+    all_committed, first, refused = threading.Barrier(4), threading.Lock(), threading.Event()
+    commit, extend = bot.outreaches.commit, bot.pauses.extend
+
+    def commit_together(*args: Any, **kwargs: Any) -> Commit:
+        answer: Commit = commit(*args, **kwargs)
+        all_committed.wait(10)
+        worker.has_committed = True
+        return answer
+
+    def wait_for_the_first(_: float) -> None:
+        if getattr(worker, "has_committed", False) and not first.acquire(blocking=False):
+            assert refused.wait(10)
+
+    def extend_and_tell(*args: Any) -> bool:
+        refused.set()
+        longer: bool = extend(*args)
+        return longer
+
+    bot.outreaches = Hooked(bot.outreaches, commit=commit_together)
+    bot.pauses = Hooked(bot.pauses, extend=extend_and_tell)
+    report = bot.run(sleep=wait_for_the_first)
+    assert (report.throttled, report.deferred, report.sent) == (1, 4, 0)
+    assert len(bot.telegram.requests) == 1
+    assert {bot.state(key) for key in planned} == {S.SCHEDULED}
+    assert [bot.profile(user).cap_count for user in range(1, 5)] == [0] * 4
+    # Only the one that asked has used up an attempt.
+    assert sorted(bot.stored(key).attempts for key in planned) == [0, 0, 0, 1]
+
+
+class Hooked:
+    """A store with some of its methods replaced."""
+
+    def __init__(self, store: Any, **methods: Any) -> None:
+        self._store = store
+        self.__dict__.update(methods)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
+# --- what changes while a message is on its way ---
+
+STEPS = (("outreaches", "claim"), ("profiles", "get"), ("pauses", "until"), ("outreaches", "commit"))
+CHANGES: dict[str, tuple[str, Callable[[Any, int], object]]] = {
+    "stop": ("opted_out", lambda bot, user: bot.profiles.opt_out(123456, user, bot.now)),
+    "block": ("blocked", lambda bot, user: bot.profiles.set_blocked(123456, user, blocked=True, at=bot.now)),
+    "erase": ("consent", lambda _, user: ProfileItem(keys.user(123456, user), keys.PROFILE).delete()),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_stop_at_any_point_before_the_commit_wins(bot: Any, change: str) -> None:
+    """R52: /stop, a block or an erasure before or after every call up to the commit."""
+    reason, happen = CHANGES[change]
+    points = [(store, step, when) for store, step in STEPS for when in ("before", "after")]
+    assert points.pop() == ("outreaches", "commit", "after"), "by then it is on its way"
+    for user, (store, step, when) in enumerate(points, start=1):
+        bot.user(user)
+        key = bot.plan(user)
+        real = getattr(bot, store)
+        event = partial(happen, copy(bot), user)
+        hooked = surrounded(getattr(real, step), **{when: event})
+        setattr(bot, store, Hooked(real, **{step: hooked}))
+        assert bot.run().suppressed == {reason: 1}, (store, step, when)
+        setattr(bot, store, real)
+        assert bot.state(key) is S.SUPPRESSED
+    assert bot.telegram.requests == []
+
+
+def surrounded(
+    call: Callable[..., Any], before: Callable[[], object] = list, after: Callable[[], object] = list
+) -> Callable[..., Any]:
+    """Return `call` with something happening before or after it."""
+
+    def surrounding(*args: Any, **kwargs: Any) -> Any:
+        before()
+        answer = call(*args, **kwargs)
+        after()
+        return answer
+
+    return surrounding
+
+
+def test_a_claim_lost_before_the_commit_is_dropped(bot: Any) -> None:
+    bot.user(7)
+    key = bot.plan(7)
+    bot.outreaches = Hooked(bot.outreaches, commit=lambda *_, **__: Commit.LOST)
+    assert bot.run().lost == 1
+    assert bot.telegram.requests == []
+    assert bot.state(key) is S.CLAIMED
+
+
+@pytest.mark.parametrize("answer", [Commit.BUSY, Commit.REFUSED])
+def test_a_user_in_the_middle_of_other_writes_is_written_to_later(bot: Any, answer: Commit) -> None:
+    bot.user(7)
+    key = bot.plan(7)
+    asked = []
+
+    def commit(*_: object, **__: object) -> Commit:
+        asked.append(answer)
+        return answer
+
+    real = bot.outreaches
+    bot.outreaches = Hooked(real, commit=commit)
+    assert bot.run().deferred == 1
+    assert len(asked) == 3
+    assert bot.state(key) is S.SCHEDULED
+    bot.outreaches = real
+    assert bot.run(MINUTE).sent == 1
+
+
+def test_a_dead_claim_is_freed_and_sent_by_the_next_run(bot: Any) -> None:
+    bot.user(7)
+    key = bot.plan(7)
+    bot.outreaches.claim(key, owner="dead", now=bot.now, lease_until=bot.now + 5 * MINUTE)
+    assert bot.run(MINUTE).as_dict()["sent"] == 0
+    assert bot.run(6 * MINUTE).sent == 1
+
+
+def test_killed_between_request_and_record_is_unknown_and_never_sent_again(bot: Any) -> None:
+    """R45: the sender dies with the answer in its hands."""
+
+    class Killed(BaseException):
+        pass
+
+    def die(*_: object, **__: object) -> bool:
+        raise Killed
+
+    bot.user(7)
+    key = bot.plan(7)
+    real = bot.outreaches
+    bot.outreaches = Hooked(real, record_sent=die)
+    with pytest.raises(Killed):
+        bot.run()
+    bot.outreaches = real
+    assert bot.state(key) is S.SENDING
+    assert bot.run(MINUTE).as_dict()["sent"] == 0
+    assert bot.sweep(6 * MINUTE) == {S.UNKNOWN: 1}
+    for hours in (1, 13, 30):
+        assert bot.run(hours * HOUR).as_dict()["sent"] == 0
+    assert len(bot.telegram.requests) == 1
+
+
+# --- time and pace ---
+
+
+def test_without_time_for_a_request_nothing_is_claimed(bot: Any) -> None:
+    """R54."""
+    bot.user(7)
+    key = bot.plan(7)
+    bot.remaining = HTTP_SECONDS + MARGIN_SECONDS - 0.01
+    assert bot.run().stopped == "out_of_time"
+    assert bot.state(key) is S.SCHEDULED
+    assert bot.raw(key).owner is None
+
+
+def test_time_that_runs_out_after_the_claim_prevents_the_commit(bot: Any) -> None:
+    """R54: asked again just before the point of no return; the claim goes back at once."""
+    bot.user(7)
+    key = bot.plan(7)
+    until = bot.pauses.until
+
+    def time_passes(bot_id: int) -> datetime | None:
+        if bot.raw(key).owner is not None:
+            bot.remaining = HTTP_SECONDS + MARGIN_SECONDS - 0.01
+        paused: datetime | None = until(bot_id)
+        return paused
+
+    real, bot.pauses = bot.pauses, Hooked(bot.pauses, until=time_passes)
+    report = bot.run()
+    bot.pauses = real
+    assert (report.stopped, report.deferred) == ("out_of_time", 1)
+    assert bot.telegram.requests == []
+    assert bot.state(key) is S.SCHEDULED
+    assert bot.profile(7).cap_count == 0
+    bot.remaining = HTTP_SECONDS + MARGIN_SECONDS
+    assert bot.run(MINUTE).sent == 1
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_no_second_holds_more_messages_than_allowed(bot: Any, workers: int) -> None:
+    """R53: a sliding window over the requests, overall and per chat; three chats get three messages each."""
+    bot.policy = replace(bot.policy, max_per_day=5, min_gap=timedelta())
+    bot.workers = workers
+    for user in range(1, 31):
+        bot.user(user)
+        for n in range(3 if user <= 3 else 1):
+            bot.plan(user, f"c{n}")
+    lock = threading.Lock()
+
+    def sleep(seconds: float) -> None:
+        with lock:
+            bot.clock.seconds += seconds
+
+    report = bot.run(sends_per_second=10, sleep=sleep)
+    assert report.sent == 36
+    times = sorted(request.at for request in bot.telegram.requests)
+    assert max(sum(start <= at < start + 1 - 1e-6 for at in times) for start in times) <= 10
+    for chat in (1, 2, 3):
+        own = sorted(request.at for request in bot.telegram.requests if request.chat_id == chat)
+        assert len(own) == 3
+        assert all(later - earlier >= 1 - 1e-6 for earlier, later in itertools.pairwise(own))
+
+
+def test_a_sharded_run_takes_its_share_of_the_pace_and_of_the_users(bot: Any) -> None:
+    """R53: over all instances."""
+    for user in range(1, 41):
+        bot.user(user)
+        bot.plan(user)
+    sent = []
+    for shard in range(4):
+        bot.clock.seconds = 1_000.0
+        bot.telegram.requests.clear()
+        tick = Tick(bot.now, shard, 4)
+        transport = bot.transport(sends_per_second=8)
+        sent.append(bot.service.deliver_due(tick, lambda: 270.0, transport).sent)
+        times = [request.at for request in bot.telegram.requests]
+        assert max((sum(start <= at < start + 1 - 1e-6 for at in times) for start in times), default=0) <= 2
+    assert sum(sent) == 40

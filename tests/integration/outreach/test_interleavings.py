@@ -1,0 +1,473 @@
+"""Senders, crashes, lost answers, 429s, /stop, blocks and sweeps, interleaved at every call by a seeded scheduler.
+
+Each actor is a thread, but only one ever runs: before and after each call to the table or to Telegram it hands control
+back, and the scheduler says who is next, lets time pass, or kills. So a seed is one interleaving, always the same, and
+every condition is evaluated by the local AWS's DynamoDB.
+
+The same worlds are played by a sender that checks and then sends, as most do. If that one came through unharmed, the
+worlds would show nothing, so the test fails then, too.
+"""
+
+import itertools
+import random
+import threading
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, fields, replace
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+
+from engagement.domain import gate
+from engagement.domain.delivery import Delivery, DeliveryOutcome
+from engagement.domain.outreach import Commit, OutreachKey, OutreachState
+from engagement.domain.tick import Tick
+from engagement.errors import StoreUnavailableError
+from engagement.services.outreach import ProactiveOutreachService
+from engagement.store import keys
+from engagement.store.table import OutreachItem, PauseItem, ProfileItem
+
+SEEDS = 150
+LANES = 3
+"""Worlds under way at a time, each of a bot of its own."""
+LEASE_SECONDS = 300.0
+PARTITION = 0
+ZONES = ("UTC", "Asia/Tokyo")
+CAMPAIGNS = ("silence", "mood")
+
+CRASH = 0.02
+"""Chance of a sender to be killed, at each step."""
+LOST_ANSWER = 0.02
+"""Chance that a write of a sender's happens and its answer is lost."""
+STALL = 0.03
+"""Chance that more time than a lease passes between two steps."""
+OUTCOMES: dict[DeliveryOutcome, tuple[float, bool]] = {
+    # outcome: its weight, and whether the message reaches the user
+    DeliveryOutcome.SENT: (60, True),
+    DeliveryOutcome.UNKNOWN: (14, True),
+    DeliveryOutcome.RETRY_LATER: (8, False),
+    DeliveryOutcome.NOT_SENT: (8, False),
+    DeliveryOutcome.BLOCKED: (4, False),
+    DeliveryOutcome.REJECTED: (3, False),
+    DeliveryOutcome.BAD_MARKUP: (3, False),
+}
+S = OutreachState
+
+
+def users_of(bot_id: int) -> list[int]:
+    """Return as many users as there are zones, all in the same partition of the index: one query finds what is due."""
+    numbers = itertools.count(1)
+    return list(
+        itertools.islice((n for n in numbers if keys.due_partition(keys.user(bot_id, n)) == PARTITION), len(ZONES))
+    )
+
+
+class Killed(BaseException):
+    """The process is gone: nothing catches this, and no call has any effect any more."""
+
+
+@dataclass(slots=True)
+class Actor:
+    """One process: a thread that runs only when it is its turn."""
+
+    name: str
+    mortal: bool
+    turn: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    dead: bool = False
+    message: "Message | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What an actor has decided to send, and when it could last have been told not to."""
+
+    key: OutreachKey
+    day: str
+    decided_at: datetime
+    decided: int
+
+
+@dataclass(slots=True)
+class Tally:
+    """What happened in the worlds of one kind of sender."""
+
+    steps: int = 0
+    delivered: int = 0
+    duplicates: int = 0
+    cap_breaches: int = 0
+    gap_breaches: int = 0
+    sent_after_stop: int = 0
+    in_flight_at_stop: int = 0
+    wrong_states: int = 0
+    events: Counter[str] = field(default_factory=Counter)
+
+    def __add__(self, other: "Tally") -> "Tally":
+        return Tally(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
+    @property
+    def harm(self) -> tuple[int, int, int, int, int]:
+        return self.duplicates, self.cap_breaches, self.gap_breaches, self.sent_after_stop, self.wrong_states
+
+
+class World:
+    """Two users with two messages due each, and whoever works on them. One seed is one history."""
+
+    def __init__(self, bot: Any, seed: int, tally: Tally) -> None:
+        self.bot, self.tally = bot, tally
+        self.users = users_of(bot.bot_id)
+        self.random = random.Random(seed)
+        self.seconds = 0.0
+        self.step = 0
+        self.trace: list[str] = []
+        self.delivered: list[tuple[int, Message]] = []
+        self.stopped: dict[int, int] = {}
+        self._living: list[Actor] = []
+        self._threads: list[threading.Thread] = []
+        self._all_done = threading.Event()
+        self._local = threading.local()
+
+    @property
+    def now(self) -> datetime:
+        now: datetime = self.bot.now + timedelta(seconds=self.seconds)
+        return now
+
+    @property
+    def me(self) -> Actor:
+        actor: Actor = self._local.actor
+        return actor
+
+    def add(self, name: str, program: Callable[[], object], *, mortal: bool = False) -> None:
+        """Add a process; it does nothing before `play`."""
+        actor = Actor(name, mortal)
+
+        def live() -> None:
+            self._local.actor = actor
+            actor.turn.acquire()
+            try:
+                self._go_on()
+                program()
+            except Killed:
+                self._note("killed")
+            except StoreUnavailableError:
+                self._note("gave up")
+            finally:
+                self._living.remove(actor)
+                self._pass_on()
+
+        self._living.append(actor)
+        self._threads.append(threading.Thread(target=live, daemon=True))
+
+    def play(self) -> None:
+        """Let them run, one call at a time, until all are done."""
+        self._all_done.clear()
+        for thread in self._threads:
+            thread.start()
+        self._pass_on()
+        assert self._all_done.wait(60), "somebody hangs"
+        for thread in self._threads:
+            thread.join(10)
+        self._threads.clear()
+
+    def hand_over(self) -> None:
+        """Let chance say whose turn it is; return when it is this actor's again."""
+        if self._pass_on() is not self.me:
+            self.me.turn.acquire()
+        self._go_on()
+
+    def call(self, name: str, call: Callable[[], Any], *, may_lose_answer: bool = False) -> Any:
+        """Make one call of an actor's; between it and the actor's last, anything can have happened."""
+        self.hand_over()
+        answer = call()
+        self.step += 1
+        self.trace.append(f"{self.step} {self.me.name} {name}")
+        if may_lose_answer and self.me.mortal and self.random.random() < LOST_ANSWER:
+            self._note("lost an answer")
+            raise StoreUnavailableError("the answer was lost")
+        return answer
+
+    def _pass_on(self) -> Actor | None:
+        """Choose whose turn it is, and wake them unless they are awake."""
+        if not self._living:
+            self._all_done.set()
+            return None
+        actor = self.random.choice(self._living)
+        if actor is not getattr(self._local, "actor", None):
+            actor.turn.release()
+        return actor
+
+    def _go_on(self) -> None:
+        self.seconds += LEASE_SECONDS + 60 if self.random.random() < STALL else self.random.random()
+        if self.me.dead or (self.me.mortal and self.random.random() < CRASH):
+            self.me.dead = True
+            raise Killed
+
+    def reach(self, message: Message | None) -> None:
+        """Let a message reach its user."""
+        assert message is not None
+        self.delivered.append((self.step, message))
+
+    def _note(self, event: str) -> None:
+        self.trace.append(f"{self.step} {self.me.name} {event}")
+        self.tally.events[event] += 1
+
+    # --- the end of a world ---
+
+    def settle_accounts(self, *, states: bool) -> None:
+        """Count what must never happen."""
+        tally = self.tally
+        tally.steps += self.step
+        tally.delivered += len(self.delivered)
+        per_key = Counter(message.key for _, message in self.delivered)
+        tally.duplicates += sum(count - 1 for count in per_key.values())
+        per_day = Counter((message.key.user_id, message.day) for _, message in self.delivered)
+        tally.cap_breaches += sum(max(0, count - self.bot.policy.max_per_day) for count in per_day.values())
+        for user in self.users:
+            times = sorted(message.decided_at for _, message in self.delivered if message.key.user_id == user)
+            tally.gap_breaches += sum(b - a < self.bot.policy.min_gap for a, b in itertools.pairwise(times))
+        for step, message in self.delivered:
+            stopped = self.stopped.get(message.key.user_id)
+            if stopped is not None and step > stopped:
+                if message.decided < stopped:
+                    tally.in_flight_at_stop += 1
+                else:
+                    tally.sent_after_stop += 1
+        if states:
+            for user, campaign in itertools.product(self.users, CAMPAIGNS):
+                outreach = self.bot.stored(OutreachKey(self.bot.bot_id, user, campaign, "2026-W47"))
+                reached = per_key[outreach.key]
+                permitted = {S.SENT: {1}, S.UNKNOWN: {0, 1}, S.SENDING: {0, 1}}.get(outreach.state, {0})
+                tally.wrong_states += reached not in permitted
+
+
+class Stepwise:
+    """A store whose every call is a step of the world."""
+
+    partitions = keys.DUE_PARTITIONS
+
+    def __init__(self, world: World, store: Any) -> None:
+        self._world, self._store = world, store
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        method = getattr(self._store, name)
+        is_write = name not in {"due", "get", "until"}
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            def perform() -> Any:
+                answer = method(*args, **kwargs)
+                if answer is Commit.COMMITTED:
+                    message = Message(args[0], kwargs["charge"].day, kwargs["now"], self._world.step + 1)
+                    self._world.me.message = message
+                return answer
+
+            return self._world.call(name, perform, may_lose_answer=is_write)
+
+        return call
+
+
+class UnreliableTelegram:
+    """Answers at random; what it accepts reaches the user, whatever the sender is told."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def send_message(self, chat_id: int, text: str, *, parse_mode: str | None = "HTML", **_: Any) -> Delivery:
+        world = self._world
+
+        def perform() -> Delivery:
+            outcomes = [o for o in OUTCOMES if parse_mode or o is not DeliveryOutcome.BAD_MARKUP]
+            (outcome,) = world.random.choices(outcomes, [OUTCOMES[o][0] for o in outcomes])
+            accepted = OUTCOMES[outcome][1] and (outcome is DeliveryOutcome.SENT or world.random.random() < 0.6)
+            if accepted:
+                world.reach(world.me.message)
+            world.tally.events[f"telegram: {outcome}"] += 1
+            retry_after = world.random.choice((3, 60, 4_000)) if outcome is DeliveryOutcome.RETRY_LATER else None
+            return Delivery(outcome, message_id=1 if outcome is DeliveryOutcome.SENT else None, retry_after=retry_after)
+
+        delivery: Delivery = world.call("sendMessage", perform)
+        return delivery
+
+
+class EverybodysLease:
+    """Keeps nobody apart: no rule may depend on the lease."""
+
+    def acquire(self, *_: object, **__: object) -> bool:
+        return True
+
+    def release(self, *_: object, **__: object) -> None:
+        return None
+
+
+class NoPatterns:
+    """Nobody has come back."""
+
+    def load(self, *_: object) -> None:
+        return None
+
+
+def ledger_sender(world: World) -> None:
+    """One run of the product's sender."""
+    transport = world.bot.transport(
+        profiles=Stepwise(world, world.bot.profiles),
+        pauses=Stepwise(world, world.bot.pauses),
+        patterns=NoPatterns(),
+        leases=EverybodysLease(),
+        connect=lambda: UnreliableTelegram(world),
+        sends_per_second=25 * keys.DUE_PARTITIONS,
+        lease_seconds=LEASE_SECONDS,
+        monotonic=lambda: world.seconds,
+        sleep=lambda seconds: setattr(world, "seconds", world.seconds + seconds),
+        jitter=world.random.random,
+    )
+    service = ProactiveOutreachService(Stepwise(world, world.bot.outreaches))
+    service.deliver_due(Tick(world.now, PARTITION, keys.DUE_PARTITIONS), lambda: 200.0, transport)
+
+
+def naive_sender(world: World) -> None:
+    """One run of a sender that checks, sends, and then writes down that it did; it tries again what failed."""
+    bot, policy = world.bot, world.bot.policy
+    outreaches, profiles = Stepwise(world, bot.outreaches), Stepwise(world, bot.profiles)
+    telegram = UnreliableTelegram(world)
+    for key in outreaches.due(PARTITION, world.now, 50):
+        outreach = outreaches.get(key)
+        if outreach.state is not S.SCHEDULED:
+            continue
+        profile = profiles.get(bot.bot_id, key.user_id)
+        decision = gate.decide(
+            profile=profile,
+            planned_at=outreach.planned_at,
+            due_at=outreach.due_at,
+            expires_at=outreach.expires_at,
+            last_interaction_at=None,
+            policy=policy,
+            now=world.now,
+        )
+        if decision.send_at is None or decision.send_at > world.now:
+            continue
+        charge = gate.charge(profile, policy, world.now)
+        # Nothing serialises the decision with anything: it can be told to stop until the request itself.
+        world.me.message = Message(key, charge.day, world.now, 1 << 30)
+        delivery = telegram.send_message(profile.chat_id, outreach.template, parse_mode=None)
+        if delivery.outcome in {DeliveryOutcome.SENT, DeliveryOutcome.BLOCKED, DeliveryOutcome.REJECTED}:
+            state = S.SENT if delivery.outcome is DeliveryOutcome.SENT else S.FAILED
+            is_over = [OutreachItem.state.set(state), OutreachItem.due_shard.remove(), OutreachItem.due_at.remove()]
+            item = bot.raw(key)
+            world.call("mark", lambda item=item, is_over=is_over: item.update(is_over), may_lose_answer=True)
+        if delivery.outcome is DeliveryOutcome.SENT:
+            profile_item = ProfileItem(keys.user(bot.bot_id, key.user_id), keys.PROFILE)
+            counted = [
+                ProfileItem.cap_day.set(charge.day),
+                ProfileItem.cap_count.set(1 if charge.first_of_day else profile.cap_count + 1),
+                ProfileItem.next_ok_at.set(charge.next_ok_at),
+            ]
+            world.call("count", lambda item=profile_item, n=counted: item.update(n), may_lose_answer=True)
+
+
+def sweeper(world: World) -> None:
+    outreaches = Stepwise(world, world.bot.outreaches)
+    for key in outreaches.due(PARTITION, world.now, 50):
+        outreaches.sweep(key, world.now)
+
+
+def event(world: World, name: str, happen: Callable[[], object], wait: int) -> None:
+    """Let something happen to a user, after the others have had about `wait` turns."""
+    for _ in range(wait):
+        world.hand_over()
+    world.call(name, happen)
+
+
+def begin_anew(bot: Any) -> None:
+    """Put every item back to where a world begins; faster than a new table."""
+    PauseItem(keys.bot(bot.bot_id), keys.PAUSE).delete()
+    for user, zone in zip(users_of(bot.bot_id), ZONES, strict=True):
+        bot.user(user, zone=zone)
+        for campaign in CAMPAIGNS:
+            outreach = bot.outreach(user, campaign)
+            OutreachItem(keys.user(bot.bot_id, user), keys.outreach(campaign, outreach.period)).delete()
+            assert bot.outreaches.plan(outreach)
+
+
+def play(bot: Any, seed: int, sender: Callable[[World], None], tally: Tally) -> list[str]:
+    """Play one world to its end; returns what happened, step by step."""
+    begin_anew(bot)
+    world = World(bot, seed, tally)
+    chooser = random.Random(-seed - 1)
+    stopper, blocked = chooser.sample(world.users, 2)
+    stop_round, block_round = chooser.choice((0, 0, 1, 2)), chooser.choice((0, 2, None, None))
+
+    def opt_out() -> None:
+        assert bot.profiles.opt_out(bot.bot_id, stopper, world.now)
+        world.stopped[stopper] = world.step + 1
+
+    def block() -> None:
+        bot.profiles.set_blocked(bot.bot_id, blocked, blocked=True, at=world.now)
+
+    # At once; after the dead have lost their leases; the next day.
+    for number, wait in enumerate((timedelta(), timedelta(minutes=10), timedelta(hours=13))):
+        world.seconds += wait.total_seconds()
+        senders = (8 if seed % 10 == 0 else 3) if number == 0 else 1 + seed % 2
+        for index in range(senders):
+            world.add(f"sender {number}.{index}", lambda: sender(world), mortal=True)
+        if number and sender is ledger_sender:
+            world.add("sweeper", lambda: sweeper(world))
+        if number == stop_round:
+            world.add("/stop", partial(event, world, "happens", opt_out, chooser.randrange(25)))
+        if number == block_round:
+            world.add("block", partial(event, world, "happens", block, chooser.randrange(25)))
+        world.play()
+    world.settle_accounts(states=sender is ledger_sender)
+    return world.trace
+
+
+def play_lane(bot: Any, lane: int) -> tuple[Tally, Tally]:
+    """Play every third world, with both senders."""
+    own = replace(bot, bot_id=bot.bot_id + lane)
+    ledger, naive = Tally(), Tally()
+    for seed in range(lane, SEEDS, LANES):
+        play(own, seed, ledger_sender, ledger)
+        play(own, seed, naive_sender, naive)
+    return ledger, naive
+
+
+def table_of(rows: dict[str, Tally]) -> str:
+    """Return the tallies as text, for the note that closes the work."""
+    lines = [f"{'':18}{'delivered':>10}{'twice':>7}{'cap':>6}{'gap':>6}{'after stop':>12}{'in flight':>11}{'steps':>8}"]
+    for name, tally in rows.items():
+        lines.append(
+            f"{name:18}{tally.delivered:>10}{tally.duplicates:>7}{tally.cap_breaches:>6}{tally.gap_breaches:>6}"
+            f"{tally.sent_after_stop:>12}{tally.in_flight_at_stop:>11}{tally.steps:>8}"
+        )
+        lines.append(f"    {dict(sorted(tally.events.items()))}")
+    return "\n".join(lines)
+
+
+def test_no_interleaving_sends_twice_or_above_the_cap_or_after_a_stop(
+    bot: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """R44, R45, R51, R52: 150 seeded worlds with 3 or 8 senders, and the same worlds with a naive sender."""
+    with ThreadPoolExecutor(LANES) as pool:
+        tallies = list(pool.map(partial(play_lane, bot), range(LANES)))
+    rows = {
+        "the ledger": sum((ledger for ledger, _ in tallies), Tally()),
+        "check, then send": sum((naive for _, naive in tallies), Tally()),
+    }
+    with capsys.disabled():
+        print("\n" + table_of(rows))  # noqa: T201 - the figures of the closing note
+    ledger, naive = rows.values()
+    assert ledger.harm == (0, 0, 0, 0, 0)
+    assert ledger.delivered > SEEDS, "the ledger delivers"
+    assert min(ledger.events["killed"], ledger.events["lost an answer"]) > SEEDS / 3
+    # The worlds are hard enough to tell the difference.
+    assert naive.duplicates > SEEDS / 2
+    assert naive.cap_breaches > SEEDS / 2
+    assert naive.sent_after_stop > 0
+
+
+def test_a_seed_is_one_history(bot: Any) -> None:
+    """A world can be played again, step by step, to see what happened in it."""
+    first, again = (play(bot, 3, ledger_sender, Tally()) for _ in range(2))
+    assert first == again
+    assert len(first) > 30
+    assert first != play(bot, 4, ledger_sender, Tally())

@@ -1,0 +1,217 @@
+"""The profiles in the table: what a user said and did, decided by the time of its event."""
+
+import itertools
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from engagement.domain.profile import Consent, Profile
+from engagement.domain.update import Contact
+from engagement.store import keys
+from engagement.store.profiles import Profiles, first_contact_actions
+from engagement.store.table import Item, ProfileItem, TombstoneItem, keyed
+
+BOT = 42
+T0 = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+ADA = Contact(chat_id=7, first_name="Ada", language_code="en")
+profiles = Profiles()
+users = itertools.count(1)
+
+Change = Callable[[int], object]
+
+
+def minutes(number: float) -> datetime:
+    return T0 + timedelta(minutes=number)
+
+
+def items_of(user_id: int) -> list[Item]:
+    return list(Item.query(keys.user(BOT, user_id)))
+
+
+def known(user_id: int) -> Profile:
+    profile = profiles.get(BOT, user_id)
+    assert profile is not None
+    return profile
+
+
+def test_an_upserted_profile_reads_back_complete(table: str) -> None:
+    """Given nobody, when a profile is made by first contact, then it loads as what it is (its kind is set)."""
+    keyed(ProfileItem, keys.user(BOT, 7), keys.PROFILE).update(actions=first_contact_actions("Ada", None, 7, T0))
+
+    assert known(7) == Profile(
+        bot_id=BOT,
+        user_id=7,
+        chat_id=7,
+        first_name="Ada",
+        language_code=None,
+        consent=Consent.UNASKED,
+        opted_out=False,
+        blocked=False,
+        status_at=None,
+        epoch=0,
+        cap_day=None,
+        cap_count=0,
+        next_ok_at=None,
+        zone="UTC",
+        created_at=T0,
+    )
+    assert [type(item) for item in items_of(7)] == [ProfileItem]  # a query over all kinds reads it back, too
+
+
+def test_a_second_first_contact_changes_nothing(table: str) -> None:
+    """R3: the profile of a user who is known keeps its name, consent and counters."""
+    profiles.record_consent(BOT, 7, Consent.GRANTED, T0, ADA)
+    before = known(7)
+
+    keyed(ProfileItem, keys.user(BOT, 7), keys.PROFILE).update(
+        actions=first_contact_actions("Eve", "de", 8, minutes(5))
+    )
+
+    assert known(7) == before
+
+
+@pytest.mark.parametrize("name", ["", "Ada", '<&">', "ادا 👩🏽‍🚀", "x" * 128])
+def test_any_name_survives(table: str, name: str) -> None:
+    profiles.opt_in(BOT, 7, T0, Contact(chat_id=7, first_name=name, language_code="pt-br"))
+
+    assert (known(7).first_name, known(7).language_code) == (name, "pt-br")
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(user_id=st.integers(1, 2**52 - 1), chat_id=st.integers(-(2**52) + 1, 2**52 - 1))
+def test_large_and_negative_ids_are_lossless(table: str, user_id: int, chat_id: int) -> None:
+    """R8: ids of 52 bits and of either sign come back as they went in."""
+    profiles.opt_in(BOT, user_id, T0, Contact(chat_id=chat_id, first_name="", language_code=None))
+
+    profiles.migrate_chat(BOT, user_id, chat_id)
+
+    assert (known(user_id).user_id, known(user_id).chat_id) == (user_id, chat_id)
+
+
+def final_states(steps: list[Change]) -> set[tuple[object, ...]]:
+    """Apply the steps in every order, each twice (a redelivery), to a new user each time; collect the ends."""
+    ends = set()
+    for order in itertools.permutations(steps):
+        user_id = next(users)
+        for step in order:
+            step(user_id)
+            step(user_id)
+        profile = known(user_id)
+        ends.add((profile.consent, profile.opted_out, profile.blocked, profile.status_at))
+    return ends
+
+
+def block(at: datetime) -> Change:
+    return lambda user: profiles.set_blocked(BOT, user, blocked=True, at=at)
+
+
+def unblock(at: datetime) -> Change:
+    return lambda user: profiles.set_blocked(BOT, user, blocked=False, at=at)
+
+
+def refused_send(at: datetime, epoch_seen: int) -> Change:
+    return lambda user: profiles.mark_blocked_by_send(BOT, user, at=at, epoch_seen=epoch_seen)
+
+
+@pytest.mark.parametrize("epoch_seen", [0, 1, 2, 3, 4])
+def test_an_unblock_newer_than_a_refused_send_wins_in_any_order(table: str, epoch_seen: int) -> None:
+    """R48: a 403 of 12:10 and an unblock of 12:12, with an older block, in any order: reachable at the end."""
+    steps = [block(minutes(9)), refused_send(minutes(10), epoch_seen), unblock(minutes(12))]
+
+    assert final_states(steps) == {(Consent.UNASKED, False, False, minutes(12))}
+
+
+def test_a_block_newer_than_an_unblock_wins_in_any_order(table: str) -> None:
+    """R48: block events are decided by their own date."""
+    steps = [unblock(minutes(1)), block(minutes(2)), unblock(minutes(3)), block(minutes(4))]
+
+    assert final_states(steps) == {(Consent.UNASKED, False, True, minutes(4))}
+
+
+def test_a_block_and_an_unblock_of_one_second_end_the_same_in_any_order(table: str) -> None:
+    """R48: Telegram's dates have no more than seconds; the tie goes to the user we can reach."""
+    assert final_states([block(T0), unblock(T0)]) == {(Consent.UNASKED, False, False, T0)}
+
+
+def test_a_refused_send_marks_the_user_it_was_sent_to(table: str) -> None:
+    """R48: nothing newer is known, so a 403 counts, once."""
+    profiles.opt_in(BOT, 7, T0, ADA)
+
+    assert profiles.mark_blocked_by_send(BOT, 7, at=minutes(1), epoch_seen=0)
+    assert (known(7).blocked, known(7).status_at, known(7).epoch) == (True, minutes(1), 1)
+    assert not profiles.mark_blocked_by_send(BOT, 7, at=minutes(1), epoch_seen=0)
+
+
+def test_a_refused_send_loses_to_an_unblock_whatever_our_clock_says(table: str) -> None:
+    """R48: an unblock came in since the profile was read; our clock, running ahead, may not undo it."""
+    profiles.opt_in(BOT, 7, T0, ADA)
+    seen = known(7).epoch
+    profiles.set_blocked(BOT, 7, blocked=False, at=minutes(2))
+
+    assert not profiles.mark_blocked_by_send(BOT, 7, at=minutes(3), epoch_seen=seen)
+    assert not known(7).blocked
+
+
+def test_a_refused_send_to_an_erased_user_creates_nobody(table: str) -> None:
+    assert not profiles.mark_blocked_by_send(BOT, 7, at=T0, epoch_seen=0)
+    assert not profiles.migrate_chat(BOT, 7, 8)
+    assert items_of(7) == []
+
+
+def start(at: datetime) -> Change:
+    return lambda user: profiles.opt_in(BOT, user, at)
+
+
+def stop(at: datetime) -> Change:
+    return lambda user: profiles.opt_out(BOT, user, at)
+
+
+@pytest.mark.parametrize(
+    ("steps", "opted_out"),
+    [
+        ([start(T0), stop(minutes(1))], True),
+        ([stop(T0), start(minutes(1))], False),
+        ([stop(T0), start(T0)], True),
+        ([stop(T0), start(minutes(1)), stop(minutes(2))], True),
+        ([stop(T0), block(minutes(1)), unblock(minutes(2))], True),
+    ],
+    ids=["stop-last", "start-last", "same-second", "stop-again", "unblock-does-not-undo-stop"],
+)
+def test_only_a_later_start_takes_a_stop_back(table: str, steps: list[Change], opted_out: bool) -> None:
+    """R70, R48: by the time of the event, in any order, each delivered twice."""
+    assert {end[1] for end in final_states(steps)} == {opted_out}
+
+
+def test_consent_is_the_newest_answer_in_any_order(table: str) -> None:
+    def answer(consent: Consent, at: datetime) -> Change:
+        return lambda user: profiles.record_consent(BOT, user, consent, at)
+
+    steps = [answer(Consent.GRANTED, minutes(1)), answer(Consent.DECLINED, minutes(2)), stop(minutes(3))]
+
+    assert {end[:2] for end in final_states(steps)} == {(Consent.DECLINED, True)}
+
+
+def test_stopping_twice_moves_the_epoch_once(table: str) -> None:
+    """R70: /stop is idempotent; a redelivery of it is no second stop."""
+    assert profiles.opt_out(BOT, 7, T0, ADA)
+    assert not profiles.opt_out(BOT, 7, T0, ADA)
+    assert (known(7).opted_out, known(7).epoch, known(7).first_name) == (True, 1, "Ada")
+
+
+@pytest.mark.parametrize("change", [stop(T0), start(T0), block(T0), unblock(T0)])
+def test_a_late_event_does_not_bring_an_erased_user_back(table: str, change: Change) -> None:
+    """R27: erased at 12:01, an event of 12:00 arrives: the tombstone stays alone."""
+    TombstoneItem(keys.user(BOT, 7), keys.TOMBSTONE, erased_at=minutes(1)).save()
+
+    assert change(7) is False
+    assert [item.sk for item in items_of(7)] == [keys.TOMBSTONE]
+
+
+def test_an_erased_user_may_come_back_on_their_own(table: str) -> None:
+    TombstoneItem(keys.user(BOT, 7), keys.TOMBSTONE, erased_at=minutes(1)).save()
+
+    assert profiles.opt_in(BOT, 7, minutes(2), ADA)
+    assert known(7).created_at == minutes(2)

@@ -1,0 +1,814 @@
+"""The webhook against a real table: what Telegram may send, in any order and any number of times."""
+
+import copy
+import http.server
+import importlib
+import io
+import json
+import re
+import socket
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import urlparse
+
+import pytest
+
+from engagement import telemetry
+from engagement.clients import secrets
+from engagement.domain.profile import Consent, Profile
+from engagement.errors import SettingsError
+from engagement.services.front_door import answer
+from engagement.settings import WebhookSettings
+from engagement.store.interactions import Interactions
+from engagement.store.profiles import Profiles
+from engagement.store.table import DeadLetterItem, InteractionItem, Item, ProfileItem
+from functions.__main__ import invoke
+from infra.local.emulator import free_port
+
+SECRET, PREVIOUS = "local-webhook-secret-0001", "local-webhook-secret-0000"
+HEADER = "x-telegram-bot-api-secret-token"
+BOT, ADA = 123456, 7_000_000_001
+T0 = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
+CASES = sorted(path.stem for path in (Path(__file__).parents[2] / "events" / "webhook").glob("*.json"))
+SETTINGS = WebhookSettings(
+    table_name="rekindle",
+    bot_id=BOT,
+    webhook_secret_parameter="/rekindle/test/webhook-secret",
+    webhook_previous_secret_parameter="/rekindle/test/webhook-secret-previous",
+    consent_policy="ask",
+    store_text="off",
+    interaction_ttl_days=365,
+    flood_limit_per_minute=60,
+    virtual_clock="off",
+)
+
+CALL = "pynamodb.connection.base.Connection._make_api_call"
+
+Event = dict[str, Any]
+Sample = Callable[[str], Event]
+
+
+@dataclass
+class Hook:
+    """The webhook, its settings and its secrets, over a table of one's own."""
+
+    monkeypatch: pytest.MonkeyPatch
+    sample: Sample
+    log: io.StringIO
+    copy: Any = None
+    """The one running copy; a new configuration starts another."""
+
+    def configure(self, **changes: str) -> None:
+        for name, value in (SETTINGS.to_env() | {name.upper(): value for name, value in changes.items()}).items():
+            self.monkeypatch.setenv(name, value)
+        self.copy = None
+
+    def set_secret(self, parameter: str, value: str) -> None:
+        secrets._provider().set(parameter, value, parameter_type="SecureString", overwrite=True)
+        secrets._provider().clear_cache()
+
+    def cold(self, event: Event) -> dict[str, Any]:
+        """Invoke it as a cold start does."""
+        self.copy = None
+        response: dict[str, Any] = invoke("webhook", event)
+        return response
+
+    def warm(self) -> Any:
+        """Return the handler's module of the running copy."""
+        if self.copy is None:
+            sys.modules.pop("functions.webhook.handler", None)
+            self.copy = importlib.import_module("functions.webhook.handler")
+        return self.copy
+
+    def post(self, case: str, *, later: float = 0, change: Callable[[Event], None] | None = None) -> dict[str, Any]:
+        """Post a sample; `later` is seconds of delay, `change` edits the update."""
+        response: dict[str, Any] = self.warm().handler(self.event(case, later=later, change=change), None)
+        return response
+
+    def event(self, case: str, *, later: float = 0, change: Callable[[Event], None] | None = None) -> Event:
+        event = copy.deepcopy(self.sample(f"webhook/{case}"))
+        event["requestContext"]["timeEpoch"] += int(later * 1_000)
+        if change:
+            update = json.loads(event["body"])
+            change(update)
+            event["body"] = json.dumps(update)
+        return event
+
+
+@pytest.fixture
+def hook(table: str, monkeypatch: pytest.MonkeyPatch, sample: Sample) -> Iterator[Hook]:
+    secrets.forget()
+    hook = Hook(monkeypatch, sample, io.StringIO())
+    # The logger holds on to the standard output that it was made with, which may be an earlier test's.
+    monkeypatch.setattr(telemetry.logger.registered_handler, "stream", hook.log)
+    hook.configure()
+    monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "webhook")
+    monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "Rekindle")
+    hook.set_secret(SETTINGS.webhook_secret_parameter, SECRET)
+    yield hook
+    secrets.forget()
+
+
+def items(kind: type[Item] = Item) -> list[Any]:
+    return list(kind.scan())
+
+
+def snapshot() -> dict[str, Any]:
+    """Everything in the table, by key, as DynamoDB holds it."""
+    return {f"{item.pk} {item.sk}": item.serialize() for item in Item.scan()}
+
+
+def ada() -> Profile:
+    profile = Profiles().get(BOT, ADA)
+    assert profile is not None
+    return profile
+
+
+def reply_of(response: dict[str, Any]) -> dict[str, Any]:
+    reply: dict[str, Any] = json.loads(response["body"])
+    return reply
+
+
+def metrics_in(output: str) -> Counter[str]:
+    """Count the metrics in what was printed (embedded metric format)."""
+    counted: Counter[str] = Counter()
+    for line in output.splitlines():
+        record = json.loads(line)
+        if "_aws" in record:
+            for metric in record["_aws"]["CloudWatchMetrics"][0]["Metrics"]:
+                counted[metric["Name"]] += int(sum(record[metric["Name"]]))
+    return counted
+
+
+# --- who may come in ---
+
+
+@pytest.mark.parametrize(
+    ("secret", "configured"),
+    [
+        (None, SECRET),
+        ("wrong", SECRET),
+        ("", SECRET),
+        ("gehéim-ſ", SECRET),
+        ("", " "),
+        (SECRET, " "),
+    ],
+    ids=["absent", "wrong", "empty", "not-ascii", "both-empty", "configured-empty"],
+)
+def test_a_forged_request_gets_401_and_writes_nothing(hook: Hook, secret: str | None, configured: str) -> None:
+    """R1: six variants; not one of them is a 500, and the table stays empty."""
+    hook.set_secret(SETTINGS.webhook_secret_parameter, configured)
+    event = hook.event("message")
+    event["headers"].pop(HEADER)
+    if secret is not None:
+        event["headers"][HEADER] = secret
+
+    assert hook.cold(event) == {"statusCode": 401, "body": ""}
+    assert items() == []
+
+
+def test_without_a_secret_parameter_it_refuses_to_start(hook: Hook) -> None:
+    """R1: the variable names itself at cold start."""
+    hook.configure(webhook_secret_parameter="")
+
+    with pytest.raises(SettingsError, match="WEBHOOK_SECRET_PARAMETER"):
+        hook.post("message")
+
+
+def test_a_secret_that_cannot_be_read_lets_nobody_in_and_asks_to_come_again(hook: Hook) -> None:
+    """R1, R4: fails closed; Telegram keeps the update."""
+    hook.configure(webhook_secret_parameter="/rekindle/test/not-there")
+
+    response = hook.post("message")
+    assert (response["statusCode"], int(response["headers"]["retry-after"]) > 0) == (503, True)
+    assert items() == []
+
+
+@pytest.mark.parametrize(("given_secret", "status"), [(SECRET, 200), (PREVIOUS, 200), ("a-third", 401)])
+def test_both_secrets_pass_while_one_replaces_the_other(hook: Hook, given_secret: str, status: int) -> None:
+    """R2: requests in flight still carry the old one."""
+    hook.set_secret(SETTINGS.webhook_previous_secret_parameter, PREVIOUS)
+    event = hook.event("message")
+    event["headers"][HEADER] = given_secret
+
+    assert hook.cold(event)["statusCode"] == status
+    assert len(items()) == (status == 200)
+
+
+def test_every_way_in_stores_the_same_interaction(hook: Hook) -> None:
+    """R9: HTTP API and function URL, plain and base64, headers in any case."""
+    stored = []
+    for case in ("message", "message_base64", "message_function_url"):
+        assert hook.post(case)["statusCode"] == 200
+        (item,) = items()
+        stored.append(item.serialize())
+        item.delete()
+
+    assert stored[0] == stored[1] == stored[2]
+
+
+# --- once ---
+
+
+def enter(module: Any, event: Event) -> dict[str, Any]:
+    """Let an event in as the handler does, without its metrics, which are one copy's and not a thread's."""
+    arrived = event["requestContext"]["timeEpoch"]
+    return answer(module.door.enter(event["headers"], event["body"], event["isBase64Encoded"], arrived))
+
+
+def post_in_parallel(module: Any, events: list[Event]) -> list[dict[str, Any]]:
+    """Let all events in at the same moment; Lambda would run each in a copy of its own."""
+    barrier = threading.Barrier(len(events))
+    answers: list[dict[str, Any]] = []
+
+    def run(event: Event) -> None:
+        barrier.wait()
+        answers.append(enter(module, event))
+
+    threads = [threading.Thread(target=run, args=(event,)) for event in events]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    return answers
+
+
+@pytest.mark.parametrize("case", ["message", "command_start", "command_stop", "blocked", "sticker", "edited_message"])
+def test_a_redelivered_update_has_one_effect(hook: Hook, case: str) -> None:
+    """R3: eight times in parallel and again 23 hours later: one interaction, one profile change, one answer."""
+    first = post_in_parallel(hook.warm(), [hook.event(case) for _ in range(8)])
+    table = snapshot()
+    late = hook.post(case, later=23 * 3_600)
+
+    assert {response["statusCode"] for response in [*first, late]} == {200}
+    assert len({response["body"] for response in [*first, late]}) == 1
+    assert snapshot() == table
+    assert len(items(InteractionItem)) == (case != "blocked")
+    if case in ("command_stop", "blocked"):
+        assert ada().epoch == 1
+
+
+def test_the_key_is_the_same_whenever_it_arrives(hook: Hook) -> None:
+    """R16: the wall clock has no part in it."""
+    hook.post("message")
+    (key,) = snapshot()
+
+    hook.post("message", later=3_600)
+    assert list(snapshot()) == [key] == [f"USER#{BOT}#{ADA} INT#90001"]
+
+
+def test_an_edited_message_is_kept_as_an_edit(hook: Hook) -> None:
+    """R21: beside the message it edits, flagged, however often it is replayed."""
+    for case in ("message", "edited_message", "edited_message", "message"):
+        hook.post(case)
+
+    assert sorted((item.sk, item.edited) for item in items(InteractionItem)) == [
+        ("INT#90001", False),
+        ("INT#90003", True),
+    ]
+
+
+def test_a_command_that_an_edit_makes_is_no_command(hook: Hook) -> None:
+    response = hook.post("edited_message", change=lambda update: update["edited_message"].update(text="/start"))
+
+    assert response["body"] == ""
+    assert items(ProfileItem) == []
+
+
+# --- trouble ---
+
+
+class Faulty(http.server.BaseHTTPRequestHandler):
+    """A DynamoDB that is down, or throttles."""
+
+    fault: tuple[int, str] = (500, "InternalServerError")
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        status, code = self.fault
+        body = json.dumps({"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": "no"}).encode()
+        self.send_response(status)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Keep quiet."""
+
+
+@contextmanager
+def faulty_dynamodb(fault: tuple[int, str]) -> Iterator[str]:
+    handler = type("Handler", (Faulty,), {"fault": fault})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("case", ["message", "command_stop", "callback_consent_yes", "blocked", "malformed"])
+@pytest.mark.parametrize(
+    "fault", [(500, "InternalServerError"), (400, "ProvisionedThroughputExceededException")], ids=["5xx", "throttled"]
+)
+def test_trouble_with_dynamodb_defers_the_update(
+    hook: Hook, monkeypatch: pytest.MonkeyPatch, case: str, fault: tuple[int, str]
+) -> None:
+    """R4: 503 and Retry-After; nothing is written, and the redelivery is recorded, once."""
+    with faulty_dynamodb(fault) as endpoint, monkeypatch.context() as context:
+        context.setattr("botocore.endpoint.time", SimpleNamespace(sleep=lambda _: None))  # between botocore's retries
+        context.setenv("AWS_ENDPOINT_URL_DYNAMODB", endpoint)
+        deferred = hook.cold(hook.event(case))
+
+    assert (deferred["statusCode"], deferred["headers"]["retry-after"]) == (503, "5")
+    redelivered = hook.post(case, later=5)  # a new copy, bound to the endpoint that works
+    assert redelivered["statusCode"] == 200
+    table = snapshot()
+    hook.post(case, later=9)
+    # A dead letter says when it came last; everything else stays as it was.
+    assert snapshot() == table or (case == "malformed" and snapshot().keys() == table.keys())
+    assert len(table) == {"command_stop": 2, "callback_consent_yes": 2}.get(case, 1)
+
+
+def test_a_dynamodb_that_does_not_answer_at_all_defers_the_update(hook: Hook, monkeypatch: pytest.MonkeyPatch) -> None:
+    """R4: nobody listens."""
+    with monkeypatch.context() as context:
+        context.setattr("botocore.endpoint.time", SimpleNamespace(sleep=lambda _: None))
+        context.setenv("AWS_ENDPOINT_URL_DYNAMODB", f"http://127.0.0.1:{free_port()}")
+        deferred = hook.cold(hook.event("message"))
+
+    assert deferred["statusCode"] == 503
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        "command_start",
+        "command_stop",
+        "command_privacy",
+        "callback_consent_yes",
+        "callback_consent_no",
+        "callback_stop",
+    ],
+)
+def test_a_crash_between_two_writes_is_mended_by_the_redelivery(
+    hook: Hook, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    """R4: whichever call to DynamoDB is the last one, the next delivery ends in the same table and the same answer."""
+    module, event, later = hook.warm(), hook.event(case), hook.event(case, later=3)
+    calls: list[tuple[str, float]] = []
+    with monkeypatch.context() as context:
+        context.setattr(CALL, metered(calls))
+        whole = enter(module, event)
+    end = snapshot()
+
+    assert calls
+    for survived in range(len(calls)):
+        for item in items():
+            item.delete()
+        with monkeypatch.context() as context:
+            context.setattr(CALL, crashing(survived))
+            with pytest.raises(Crash):
+                enter(module, event)
+
+        assert enter(module, later) == whole
+        assert without_arrival(snapshot()) == without_arrival(end)
+
+
+def test_a_stop_holds_even_if_nothing_after_it_gets_through(hook: Hook, monkeypatch: pytest.MonkeyPatch) -> None:
+    """R52, R4: the profile comes first; the interaction may follow with the redelivery."""
+    hook.post("command_start", change=lambda update: update["message"].update(date=int(T0.timestamp()) - 60))
+    module = hook.warm()
+    with monkeypatch.context() as context:
+        context.setattr(CALL, crashing(1))
+        with pytest.raises(Crash):
+            enter(module, hook.event("command_stop"))
+
+    assert ada().opted_out
+    assert [item.sk for item in items(InteractionItem)] == ["INT#90010"]
+
+
+class Crash(BaseException):
+    """The process is gone: nothing of it may catch this."""
+
+
+def crashing(after: int) -> Callable[..., Any]:
+    """Return PynamoDB's call to DynamoDB, made to die after so many calls got through."""
+    from pynamodb.connection.base import Connection
+
+    original, calls = Connection._make_api_call, iter(range(after))
+
+    def call(self: Any, operation: str, arguments: dict[str, Any]) -> Any:
+        if next(calls, None) is None:
+            raise Crash
+        return original(self, operation, arguments)
+
+    return call
+
+
+def without_arrival(table: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what a button press, which has no date, takes from the first delivery that got through."""
+    timed = {"occurred_at", "expires_on", "consent_at", "opted_out_at", "created_at", "reply_latency_seconds"}
+    return {key: {name: value for name, value in item.items() if name not in timed} for key, item in table.items()}
+
+
+@pytest.mark.parametrize("case", ["malformed", "too_deep", "no_sender", "too_large"])
+def test_an_update_that_can_never_be_read_is_put_aside(hook: Hook, case: str) -> None:
+    """R5: 200 and a dead letter, once; the chat's next update is handled."""
+    event = hook.event("message" if case == "too_large" else case)
+    if case == "too_large":
+        event["body"] = json.dumps({"update_id": 90041, "message": {"text": "canary" * 85_000}})
+    assert (len(event["body"]) > 500_000) == (case == "too_large")
+
+    assert [hook.cold(event)["statusCode"] for _ in range(2)] == [200, 200]
+    (letter,) = items()
+    assert isinstance(letter, DeadLetterItem)
+    assert letter.reason == {"malformed": "not_json", "no_sender": "no_sender"}.get(case, case)
+    assert letter.body_bytes == len(event["body"].encode())
+    assert (letter.expires_on - letter.received_at).days == 14
+    assert "canary" not in json.dumps(letter.serialize())
+    assert hook.post("message")["statusCode"] == 200
+    assert len(items(InteractionItem)) == 1
+
+
+# --- what is none of our business ---
+
+
+@pytest.mark.parametrize(
+    "case",
+    ["channel_post", "anonymous_admin", "group_message", "guest_message", "business_message", "unknown_kind"],
+)
+def test_what_is_no_users_own_message_to_the_bot_leaves_no_trace(hook: Hook, case: str) -> None:
+    """R6, R7: 200, and nobody's profile."""
+    assert hook.post(case) == {"statusCode": 200, "body": ""}
+    assert items() == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda update: update["my_chat_member"]["chat"].update(type="supergroup", id=-100),
+        lambda update: update["my_chat_member"]["new_chat_member"].update(status="restricted"),
+    ],
+    ids=["in-a-group", "some-other-status"],
+)
+def test_a_membership_that_is_no_block_changes_nothing(hook: Hook, change: Callable[[Event], None]) -> None:
+    """R6, R7."""
+    assert hook.post("blocked", change=change)["statusCode"] == 200
+    assert items() == []
+
+
+# --- commands and buttons ---
+
+
+def test_start_says_what_is_kept_and_asks(hook: Hook) -> None:
+    """R10: in the response itself."""
+    response = hook.post("command_start")
+    reply = reply_of(response)
+
+    assert response["headers"] == {"content-type": "application/json"}
+    assert (reply["method"], reply["chat_id"]) == ("sendMessage", ADA)
+    assert [b["callback_data"] for b in reply["reply_markup"]["inline_keyboard"][0]] == ["consent:yes", "consent:no"]
+    assert (ada().consent, ada().first_name, ada().language_code) == (Consent.UNASKED, "Ada", "en")
+
+
+def test_start_asks_nobody_whose_consent_is_assumed(hook: Hook) -> None:
+    hook.configure(consent_policy="assume")
+
+    assert "reply_markup" not in reply_of(hook.post("command_start"))
+
+
+@pytest.mark.parametrize(
+    "payload",
+    ["", "spring_campaign-7", "x" * 64, "x" * 3_000, "../../etc", "ünïcode 🤡", "' OR 1=1 --", "a\nb", "\x00"],
+)
+def test_a_start_payload_of_any_kind_is_no_obstacle(hook: Hook, payload: str) -> None:
+    """R15: invalid or unknown ones are ignored; nothing uses a valid one yet."""
+    reply = hook.post("command_start_payload", change=lambda update: update["message"].update(text=f"/start {payload}"))
+
+    assert reply == hook.post("command_start")
+    assert len(items(ProfileItem)) == 1
+
+
+def test_stop_ends_outreach_and_start_takes_it_back(hook: Hook) -> None:
+    """R70: at once, confirmed, and only by the user's own later /start."""
+    assert "not write to you first" in reply_of(hook.post("command_stop"))["text"]
+    assert ada().opted_out
+
+    hook.post("unblocked", change=lambda update: update["my_chat_member"].update(date=int(T0.timestamp()) + 50))
+    assert ada().opted_out
+    hook.post("command_start", change=lambda update: update["message"].update(date=int(T0.timestamp()) - 1))
+    assert ada().opted_out  # a /start of before, delivered late
+    hook.post("command_start", later=60, change=lambda update: update["message"].update(date=int(T0.timestamp()) + 60))
+    assert not ada().opted_out
+
+
+def test_privacy_is_answered(hook: Hook) -> None:
+    """R73: the answer; the commands' list is set with the webhook."""
+    assert "What I keep about you" in reply_of(hook.post("command_privacy"))["text"]
+
+
+@pytest.mark.parametrize("case", ["command_other", "callback_other", "message", "reply", "photo", "voice"])
+def test_what_is_the_bots_own_business_is_recorded_and_not_answered(hook: Hook, case: str) -> None:
+    assert hook.post(case) == {"statusCode": 200, "body": ""}
+    assert len(items(InteractionItem)) == 1
+    assert items(ProfileItem) == []
+
+
+@pytest.mark.parametrize(
+    ("case", "consent", "opted_out"),
+    [
+        ("callback_consent_yes", Consent.GRANTED, False),
+        ("callback_consent_no", Consent.DECLINED, False),
+        ("callback_stop", Consent.UNASKED, True),
+    ],
+)
+def test_a_button_is_answered_once_and_a_redelivery_changes_nothing(
+    hook: Hook, case: str, consent: Consent, opted_out: bool
+) -> None:
+    """R14: one answerCallbackQuery, in the response; the table is the same after any number of deliveries."""
+    first = hook.post(case)
+    table = snapshot()
+
+    assert reply_of(first)["method"] == "answerCallbackQuery"
+    assert reply_of(first)["callback_query_id"] == "4382bfdwdsb323b2d9"
+    assert (ada().consent, ada().opted_out) == (consent, opted_out)
+    assert [hook.post(case, later=seconds) for seconds in (1, 149)] == [first, first]
+    assert snapshot() == table
+
+
+@pytest.mark.parametrize("case", ["callback_consent_yes", "callback_consent_no", "callback_stop"])
+def test_a_button_older_than_telegram_remembers_is_silent(hook: Hook, case: str) -> None:
+    """R14: after 150 s an answer would be refused; none is given, and nothing changes."""
+    hook.post(case)
+    table = snapshot()
+
+    assert hook.post(case, later=151) == {"statusCode": 200, "body": ""}
+    assert snapshot() == table
+
+
+def test_a_redelivered_yes_does_not_undo_a_later_no(hook: Hook) -> None:
+    """R14: Telegram dates no button press; the first delivery's time is its time."""
+    hook.post("callback_consent_yes")
+    hook.post("callback_consent_no", later=10)
+    again = hook.post("callback_consent_yes", later=20)
+
+    assert ada().consent is Consent.DECLINED
+    assert "will not" in reply_of(again)["text"]
+
+
+def test_a_yes_after_a_stop_promises_nothing(hook: Hook) -> None:
+    hook.post("command_stop")
+
+    assert "/start" in reply_of(hook.post("callback_consent_yes", later=10))["text"]
+    assert (ada().consent, ada().opted_out) == (Consent.GRANTED, True)
+
+
+def test_a_block_and_an_unblock_are_kept_by_their_date(hook: Hook) -> None:
+    """R48."""
+    newer = {"date": int(T0.timestamp()) + 60}
+    hook.post("unblocked", later=90, change=lambda update: update["my_chat_member"].update(newer))
+    hook.post("blocked", later=95)
+
+    assert (ada().blocked, ada().epoch) == (False, 1)
+    assert items(InteractionItem) == []
+
+
+# --- how much ---
+
+
+def numbered(event: Event, number: int, user_id: int = ADA, text: str = "hello") -> Event:
+    update = json.loads(event["body"])
+    update["update_id"] = 100_000 + number
+    update["message"]["text"] = text
+    update["message"]["from"]["id"] = update["message"]["chat"]["id"] = user_id
+    return event | {"body": json.dumps(update)}
+
+
+def test_a_flood_is_counted_and_not_stored(hook: Hook, capsys: pytest.CaptureFixture[str]) -> None:
+    """R13: 1,000 updates of one user in ten seconds; others are unaffected, and /stop goes through."""
+    module = hook.warm()
+    capsys.readouterr()
+    for number in range(1_000):
+        event = numbered(hook.event("message", later=number / 100), number)
+        assert module.handler(event, None)["statusCode"] == 200
+    counted = metrics_in(capsys.readouterr().out)
+
+    assert counted == {"InteractionsStored": 60, "InteractionsShed": 940}
+    assert len(items(InteractionItem)) == 60
+    other = numbered(hook.event("message", later=10), 2_000, user_id=8)
+    module.handler(other, None)
+    assert [item.pk for item in items(InteractionItem) if item.pk.endswith("#8")] == [f"USER#{BOT}#8"]
+    stopped = module.handler(numbered(hook.event("command_stop", later=10), 3_000, text="/stop"), None)
+    assert "Done" in reply_of(stopped)["text"]
+    assert ada().opted_out
+
+
+def test_an_interaction_costs_one_request_and_one_write_unit(hook: Hook, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The price of an interaction is a tested number; /stop and a button cost their profile change on top."""
+    costs = {}
+    for case in ("message", "reply", "sticker", "command_privacy", "command_stop", "callback_consent_yes", "blocked"):
+        module = hook.warm()
+        spent: list[tuple[str, float]] = []
+        with monkeypatch.context() as context:
+            context.setattr(CALL, metered(spent))
+            module.handler(hook.event(case), None)
+        costs[case] = spent
+
+    for case in ("message", "reply", "sticker", "command_privacy"):
+        assert costs[case] == [("PutItem", 1.0)]
+    # The profile exists by now: the command before made it.
+    assert [operation for operation, _ in costs["callback_consent_yes"]] == ["PutItem", "UpdateItem", "GetItem"]
+    assert [operation for operation, _ in costs["command_stop"]] == ["UpdateItem", "TransactWriteItems", "PutItem"]
+    assert [operation for operation, _ in costs["blocked"]] == ["UpdateItem"]
+
+
+def metered(spent: list[tuple[str, float]]) -> Callable[..., Any]:
+    from pynamodb.connection.base import Connection
+
+    original = Connection._make_api_call
+
+    def call(self: Any, operation: str, arguments: dict[str, Any]) -> Any:
+        spent.append((operation, 0.0))
+        data = original(self, operation, arguments | {"ReturnConsumedCapacity": "TOTAL"})
+        capacity = data.get("ConsumedCapacity", {})
+        total = capacity if isinstance(capacity, dict) else {}
+        spent[-1] = (operation, total.get("CapacityUnits", 0.0))
+        return data
+
+    return call
+
+
+@pytest.mark.parametrize("store_text", ["on", "off"])
+def test_the_largest_message_makes_an_item_below_10_kb(hook: Hook, store_text: str) -> None:
+    """R17: 4,096 emoji of four bytes, a name of 64; cut between two code points where the text is kept at all."""
+    hook.configure(store_text=store_text)
+
+    def change(update: Event) -> None:
+        update["message"]["text"] = "👩" * 4_096
+        update["message"]["from"]["first_name"] = "👩" * 64
+
+    hook.post("message", change=change)
+    (item,) = items(InteractionItem)
+
+    assert item_bytes(item) < (10_000 if store_text == "on" else 1_000)
+    assert item.characters == 4_096
+    assert (item.text or "").strip("👩") == ""
+    assert (item.text is None) == (store_text == "off")
+
+
+def item_bytes(item: Item) -> int:
+    """DynamoDB's size of an item: names and values in UTF-8, numbers at two digits a byte (approximately)."""
+    size = 0
+    for name, value in item.serialize().items():
+        (tag, content), *_ = value.items()
+        size += len(name) + {"S": len(str(content).encode()), "N": (len(str(content)) + 1) // 2 + 1, "BOOL": 1}[tag]
+    return size
+
+
+def test_a_typical_interaction_is_well_below_one_write_unit(hook: Hook) -> None:
+    hook.post("message")
+    (item,) = items(InteractionItem)
+
+    assert item_bytes(item) < 600
+
+
+# --- what never leaves ---
+
+CANARY = "quokkacanary"
+
+
+def whisper(update: Event) -> None:
+    """Put a canary into every text a user can write."""
+    for content in update.values():
+        if not isinstance(content, dict):
+            continue
+        for name in ("text", "caption"):
+            if name in content and not content[name].startswith("/"):
+                content[name] = f"I feel sad about my {CANARY} and want pizza"
+        if isinstance(content.get("message"), dict):
+            content["message"]["text"] = CANARY
+        if isinstance(content.get("reply_to_message"), dict):
+            content["reply_to_message"]["text"] = CANARY
+
+
+def test_no_word_and_no_secret_is_kept_or_logged(
+    hook: Hook, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """R20, R85, R58: every sample, whole, refused and deferred; the table, the logs and the metrics are searched."""
+    module = hook.warm()
+    for case in CASES:
+        event = hook.event(case)
+        if not event["isBase64Encoded"] and case not in ("malformed", "too_deep"):
+            event = hook.event(case, change=whisper)
+        module.handler(event, None)
+    hook.cold(hook.event("malformed") | {"body": '{"update_id": 1, "message": "' + CANARY})
+    with faulty_dynamodb((400, "ValidationException")) as endpoint, hook.monkeypatch.context() as context:
+        context.setenv("AWS_ENDPOINT_URL_DYNAMODB", endpoint)
+        hook.cold(hook.event("message", change=whisper))
+    hook.post("message")
+    printed = capsys.readouterr()
+    logged = hook.log.getvalue() + printed.out + printed.err + caplog.text
+    kept = json.dumps(snapshot())
+
+    assert len(items(InteractionItem)) >= 12
+    assert len(items(DeadLetterItem)) == 4
+    assert len(hook.log.getvalue().splitlines()) == len(CASES) + 3
+    for place in (kept, logged):
+        assert CANARY not in place
+        assert SECRET not in place
+    # Ids are in the table, where they belong; a log is read by more people and kept by other rules.
+    assert str(ADA) not in logged
+    assert not re.search(r"\bAda\b", logged)
+
+
+def test_the_text_is_kept_where_the_operator_says_so_and_still_not_logged(
+    hook: Hook, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """R20."""
+    hook.configure(store_text="on")
+    hook.post("message", change=whisper)
+
+    assert CANARY in items(InteractionItem)[0].text
+    assert CANARY not in capsys.readouterr().out + hook.log.getvalue()
+
+
+def test_the_hook_talks_to_dynamodb_and_ssm_and_to_nobody_else(
+    hook: Hook, monkeypatch: pytest.MonkeyPatch, aws: dict[str, str]
+) -> None:
+    """R10: a reply travels in the response; every connection of every sample goes to the one local AWS."""
+    reached: set[tuple[str, int]] = set()
+    original = socket.socket.connect
+
+    def connect(self: socket.socket, address: Any) -> None:
+        reached.add(tuple(address[:2]))
+        original(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", connect)
+    secrets.forget()
+    module = hook.warm()
+    replies = sum(bool(module.handler(hook.event(case), None)["body"]) for case in CASES)
+
+    endpoint = urlparse(aws["AWS_ENDPOINT_URL"])
+    assert reached == {(endpoint.hostname, endpoint.port)}
+    assert replies >= 7
+
+
+EXPECTED = {
+    "anonymous_admin": "UpdatesIgnored",
+    "blocked": "StatusChanges",
+    "business_message": "UpdatesIgnored",
+    "channel_post": "UpdatesIgnored",
+    "forged": "UpdatesForged",
+    "forged_no_secret": "UpdatesForged",
+    "group_message": "UpdatesIgnored",
+    "guest_message": "UpdatesIgnored",
+    "malformed": "DeadLetters",
+    "no_sender": "DeadLetters",
+    "too_deep": "DeadLetters",
+    "unblocked": "StatusChanges",
+    "unknown_kind": "UpdatesIgnored",
+}
+
+
+def test_every_sample_ends_in_its_metric_and_one_line_of_log(hook: Hook, capsys: pytest.CaptureFixture[str]) -> None:
+    """One of each per invocation, and the status that Telegram must see."""
+    module = hook.warm()
+    assert CASES
+    for case in CASES:
+        for item in items():
+            item.delete()
+        hook.log.truncate(0)
+        hook.log.seek(0)
+        response = module.handler(hook.event(case), None)
+        outcome = EXPECTED.get(case, "InteractionsStored")
+        (log,) = [json.loads(line) for line in hook.log.getvalue().splitlines()]
+
+        assert response["statusCode"] == (401 if case.startswith("forged") else 200), case
+        assert metrics_in(capsys.readouterr().out) == {outcome: 1}, case
+        assert (log["message"], log["outcome"]) == ("update received", outcome), case
+
+
+def test_the_virtual_clock_is_for_the_local_aws_alone(hook: Hook) -> None:
+    """A deployed webhook knows no other clock than API Gateway's."""
+    virtual = datetime(2027, 1, 31, 8, 0, tzinfo=UTC)
+
+    def press(mode: str) -> datetime:
+        hook.configure(virtual_clock=mode)
+        event = hook.event("callback_other", change=lambda update: update.update(update_id=len(mode)))
+        event["headers"]["x-rekindle-now"] = str(virtual.timestamp())
+        hook.cold(event)
+        stored = Interactions(1).get(BOT, ADA, len(mode))
+        assert stored is not None
+        return stored.occurred_at
+
+    assert press("on") == virtual
+    assert press("off") == datetime(2026, 11, 22, 9, 0, 1, tzinfo=UTC)

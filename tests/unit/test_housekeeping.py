@@ -1,0 +1,106 @@
+"""The housekeeper's tick, with stand-ins for the ledger and for Telegram."""
+
+from collections import Counter
+from collections.abc import Callable
+from datetime import datetime
+
+import pytest
+
+from engagement.domain.outreach import OutreachState
+from engagement.domain.tick import Tick
+from engagement.domain.webhook import ALLOWED_UPDATES, WebhookFault, WebhookInfo
+from engagement.errors import SecretUnavailableError, StoreUnavailableError, TelegramApiError
+from engagement.services.housekeeping import Housekeeping
+
+URL = "https://abc.execute-api.eu-central-1.amazonaws.com/telegram"
+
+
+class Ledger:
+    """Moves what it is told to."""
+
+    def __init__(self, moved: dict[OutreachState, int], error: Exception | None = None) -> None:
+        self.moved, self.error = Counter(moved), error
+        self.swept_at: list[datetime] = []
+
+    def sweep(self, now: datetime, remaining_seconds: Callable[[], float]) -> Counter[OutreachState]:
+        self.swept_at.append(now)
+        if self.error:
+            raise self.error
+        return self.moved
+
+
+class Telegram:
+    """Answers, or raises, as it is told to."""
+
+    def __init__(self, info: WebhookInfo | None = None, error: Exception | None = None) -> None:
+        self.info, self.error = info, error
+
+    def webhook_info(self) -> WebhookInfo:
+        if self.error:
+            raise self.error
+        assert self.info is not None
+        return self.info
+
+
+def webhook(pending: int = 0, url: str = URL, failed_at: datetime | None = None) -> WebhookInfo:
+    return WebhookInfo(
+        url=url,
+        pending_update_count=pending,
+        last_error_at=failed_at,
+        last_error_message="Wrong response from the webhook: 503 Service Unavailable" if failed_at else "",
+        max_connections=10,
+        allowed_updates=ALLOWED_UPDATES,
+    )
+
+
+@pytest.fixture
+def tick(now: datetime) -> Tick:
+    return Tick(now, 0, 1)
+
+
+def seconds_left() -> float:
+    return 300.0
+
+
+def test_what_the_sweep_moved_is_reported(tick: Tick) -> None:
+    """R41, R45: expired, of unknown fate, and back in line."""
+    ledger = Ledger({OutreachState.EXPIRED: 4, OutreachState.UNKNOWN: 2, OutreachState.SCHEDULED: 1})
+    report = Housekeeping(ledger, lambda: Telegram(webhook(pending=5)), URL).tidy(tick, seconds_left)
+    assert (report.expired, report.swept_unknown, report.released) == (4, 2, 1)
+    assert (report.pending_updates, report.faults, report.last_error) == (5, (), "")
+    assert ledger.swept_at == [tick.now]
+
+
+@pytest.mark.parametrize("error", [TelegramApiError("getWebhookInfo: no answer"), SecretUnavailableError("no token")])
+def test_a_silent_telegram_does_not_stop_the_sweep(tick: Tick, error: Exception) -> None:
+    """R88: the sweep is done, and the report says that nobody could be asked."""
+    ledger = Ledger({OutreachState.EXPIRED: 4})
+    report = Housekeeping(ledger, lambda: Telegram(error=error), URL).tidy(tick, seconds_left)
+    assert report.expired == 4
+    assert report.faults == (WebhookFault.NO_ANSWER,)
+    assert report.pending_updates is None
+
+
+def test_a_token_that_cannot_be_read_does_not_stop_the_sweep(tick: Tick) -> None:
+    """R88: the token is fetched within the check, not before the sweep."""
+
+    def connect() -> Telegram:
+        raise SecretUnavailableError("SSM parameter /rekindle/test/bot-token cannot be read")
+
+    report = Housekeeping(Ledger({OutreachState.UNKNOWN: 1}), connect, URL).tidy(tick, seconds_left)
+    assert (report.swept_unknown, report.faults) == (1, (WebhookFault.NO_ANSWER,))
+
+
+def test_a_failing_webhook_is_reported_with_telegrams_words(tick: Tick) -> None:
+    """R88: url changed and deliveries failing."""
+    telegram = Telegram(webhook(url="https://elsewhere.example", failed_at=tick.now))
+    report = Housekeeping(Ledger({}), lambda: telegram, URL).tidy(tick, seconds_left)
+    assert report.faults == (WebhookFault.URL_DIFFERS, WebhookFault.ERROR_RECENT)
+    assert "503" in report.last_error
+
+
+def test_trouble_with_the_table_fails_the_tick(tick: Tick) -> None:
+    """The next tick sweeps again; hiding the failure would hide the outage."""
+    ledger = Ledger({}, StoreUnavailableError("DynamoDB: ThrottlingException"))
+    with pytest.raises(StoreUnavailableError):
+        Housekeeping(ledger, lambda: Telegram(webhook()), URL).tidy(tick, seconds_left)

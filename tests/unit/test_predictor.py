@@ -1,0 +1,616 @@
+"""A scoring run over fakes: who is scored, by what, who is planned for, and what a run leaves for the next one."""
+
+import math
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from itertools import groupby, pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engagement.domain.due import DuePattern
+from engagement.domain.features import NAMES
+from engagement.domain.gate import Policy
+from engagement.domain.interaction import EngagementType, Interaction, SentimentType
+from engagement.domain.outreach import Outreach, OutreachKey, OutreachState
+from engagement.domain.pattern import EMPTY, Pattern, encode, fold
+from engagement.domain.planning import NUDGES, REST, Thresholds
+from engagement.domain.profile import Consent, ConsentPolicy, Profile
+from engagement.domain.scores import ChurnScores, rule_scores
+from engagement.domain.templates import BY_NAME
+from engagement.domain.tick import Tick
+from engagement.errors import ModelUnavailableError, StoreUnavailableError
+from engagement.services.outreach import ProactiveOutreachService
+from engagement.services.predictor import RESERVE_SECONDS, BehavioralPredictor, ScoringReport
+
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+BOT = 123456
+TICK = Tick(now=NOW, shard=0, of=1)
+MIN_GAP = timedelta(hours=12)
+POLICY = Policy(consent=ConsentPolicy.ASK, max_per_day=1, min_gap=MIN_GAP, enabled=True)
+LEAVING = ChurnScores(0.95, 0.9, 0.85)
+DRIFTING = ChurnScores(0.8, 0.7, 0.6)
+STAYING = ChurnScores(0.3, 0.2, 0.1)
+
+interaction = Interaction(
+    bot_id=BOT,
+    user_id=1,
+    chat_id=1,
+    update_id=1,
+    occurred_at=NOW,
+    engagement_type=EngagementType.MESSAGE,
+    sentiment=None,
+    sentiment_type=SentimentType.UNKNOWN,
+    quality=0.5,
+    is_question=False,
+    is_greeting=False,
+    topics=(),
+    session_id="",
+    reply_latency_seconds=None,
+    characters=1,
+    edited=False,
+    first_name="",
+    language_code=None,
+    text=None,
+)
+PROFILE = Profile(
+    bot_id=BOT,
+    user_id=1,
+    chat_id=1,
+    first_name="Ada",
+    language_code="en",
+    consent=Consent.GRANTED,
+    opted_out=False,
+    blocked=False,
+    status_at=None,
+    epoch=0,
+    cap_day=None,
+    cap_count=0,
+    next_ok_at=None,
+    zone="UTC",
+    created_at=NOW - timedelta(days=60),
+)
+
+
+def silent_for(days: float) -> Pattern:
+    """A daily user of two weeks who has been silent for `days` days."""
+    last = NOW - timedelta(days=days)
+    times = [last - timedelta(days=day) for day in range(14)]
+    return fold(EMPTY, [replace(interaction, update_id=i, occurred_at=at) for i, at in enumerate(times)])
+
+
+@dataclass
+class Table:
+    """Patterns, profiles and outreach in memory, behind the protocols of the service; the index may lag."""
+
+    partitions: int = 16
+    items: dict[int, DuePattern] = field(default_factory=dict)
+    index: dict[int, datetime] = field(default_factory=dict)
+    profiles: dict[int, Profile] = field(default_factory=dict)
+    planned: dict[tuple[int, str, str], Outreach] = field(default_factory=dict)
+    recorded: list[tuple[int, ChurnScores, str]] = field(default_factory=list)
+    profiles_read: list[int] = field(default_factory=list)
+    index_lags: bool = False
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def put(self, user_id: int, pattern: Pattern | bytes, due_at: datetime = NOW, **changes: object) -> None:
+        state = pattern if isinstance(pattern, bytes) else encode(pattern)
+        self.items[user_id] = DuePattern(
+            bot_id=BOT, user_id=user_id, state=state, version=1, due_at=due_at, scores=None, scored_at=None
+        )
+        self.index[user_id] = due_at
+        self.profiles[user_id] = replace(PROFILE, user_id=user_id, **changes)
+
+    def due(self, partition: int, now: datetime) -> Iterator[tuple[int, int]]:
+        rows = sorted((at, user_id) for user_id, at in self.index.items() if at <= now)
+        return iter([(BOT, user_id) for _, user_id in rows if user_id % self.partitions == partition])
+
+    def load(self, users: Iterable[tuple[int, int]]) -> Iterator[DuePattern]:
+        return iter([self.items[user_id] for _, user_id in users if user_id in self.items])
+
+    def record(
+        self, seen: DuePattern, scores: ChurnScores, *, scored_by: str, now: datetime, next_due_at: datetime | None
+    ) -> bool:
+        if not self._move(seen, next_due_at):
+            return False
+        self.recorded.append((seen.user_id, scores, scored_by))
+        return True
+
+    def postpone(self, seen: DuePattern, until: datetime) -> bool:
+        return self._move(seen, until)
+
+    def get(self, bot_id: int, user_id: int) -> Profile | None:
+        self.profiles_read.append(user_id)
+        return self.profiles.get(user_id)
+
+    def plan(self, outreach: Outreach) -> bool:
+        with self.lock:
+            identity = (outreach.user_id, outreach.campaign, outreach.period)
+            return self.planned.setdefault(identity, outreach) is outreach
+
+    def _move(self, seen: DuePattern, due_at: datetime | None) -> bool:
+        with self.lock:
+            item = self.items.get(seen.user_id)
+            if item is None or item.due_at != seen.due_at:
+                return False
+            self.items[seen.user_id] = replace(item, due_at=due_at)
+            if not self.index_lags:
+                self.index.pop(seen.user_id)
+                if due_at:
+                    self.index[seen.user_id] = due_at
+            return True
+
+
+@dataclass
+class Ledger:
+    """The table's outreach, read."""
+
+    table: Table
+
+    def get(self, key: OutreachKey) -> Outreach | None:
+        return self.table.planned.get((key.user_id, key.campaign, key.period))
+
+
+@dataclass
+class Model:
+    """Gives everybody the same score, and counts its calls."""
+
+    answer: ChurnScores = LEAVING
+    version: str = "1-abc"
+    batches: list[int] = field(default_factory=list)
+
+    def predict(self, rows: Sequence[tuple[float, ...]]) -> list[ChurnScores]:
+        assert all(len(row) == len(NAMES) for row in rows)
+        self.batches.append(len(rows))
+        return [self.answer] * len(rows)
+
+
+class BrokenModel(Model):
+    def predict(self, rows: Sequence[tuple[float, ...]]) -> list[ChurnScores]:
+        raise ModelUnavailableError("damaged")
+
+
+PESSIMIST = Model()
+
+
+def predictor(table: Table, model: Model | None = PESSIMIST, **changes: object) -> BehavioralPredictor:
+    options: dict[str, object] = {
+        "scores": table,
+        "profiles": table,
+        "outreaches": Ledger(table),
+        "planner": ProactiveOutreachService(table),  # type: ignore[arg-type] # only its plan is called
+        "model": model,
+        "ml_enabled": True,
+        "thresholds": Thresholds(re_engagement=0.8, checkin=0.6),
+        "policy": POLICY,
+        "writers": 2,
+    }
+    return BehavioralPredictor(**(options | changes))  # type: ignore[arg-type]
+
+
+def plenty() -> float:
+    return 900.0
+
+
+def test_a_due_user_is_scored_and_due_again_tomorrow() -> None:
+    table = Table()
+    table.put(1, silent_for(1))
+
+    report = predictor(table).score_due(TICK, plenty)
+
+    assert report == ScoringReport(scored=1)
+    assert table.recorded == [(1, LEAVING, "1-abc")]
+    assert table.items[1].due_at == NOW + timedelta(days=1)
+
+
+def test_the_model_is_asked_once_per_batch_over_all_partitions() -> None:
+    table = Table()
+    for user_id in range(250):
+        table.put(user_id, silent_for(1))
+    model = Model()
+
+    report = predictor(table, model, batch=100).score_due(TICK, plenty)
+
+    assert report.scored == 250
+    assert model.batches == [100, 100, 50]
+
+
+@pytest.mark.parametrize("shards", range(1, 17))
+def test_the_shares_of_all_shards_cover_each_user_exactly_once(shards: int) -> None:
+    table = Table()
+    for user_id in range(64):
+        table.put(user_id, silent_for(1))
+
+    reports = [
+        predictor(table).score_due(Tick(now=NOW, shard=shard, of=shards), plenty) for shard in reversed(range(shards))
+    ]
+
+    assert sum(report.scored for report in reports) == 64
+    assert sorted(user_id for user_id, *_ in table.recorded) == list(range(64))
+    assert all(report.scored_elsewhere == 0 for report in reports)
+
+
+def test_more_shards_than_partitions_leave_some_with_nothing_to_do() -> None:
+    table = Table()
+    table.put(1, silent_for(1))
+
+    assert predictor(table).score_due(Tick(now=NOW, shard=16, of=17), plenty) == ScoringReport()
+
+
+def test_another_partition_comes_first_every_hour() -> None:
+    """Where there is more than a run can do, no partition is always the one left over."""
+    firsts = set()
+    for hour in range(16):
+        table = Table()
+        for user_id in range(16):
+            table.put(user_id, silent_for(1))
+        tick = Tick(now=NOW + timedelta(hours=hour), shard=0, of=1)
+        predictor(table, writers=1).score_due(tick, plenty)
+        firsts.add(table.recorded[0][0])
+
+    assert firsts == set(range(16))
+
+
+def test_two_overlapping_runs_score_each_user_once() -> None:
+    """R31: threads over one table whose index goes on naming who was scored."""
+    table = Table(index_lags=True)
+    for user_id in range(200):
+        table.put(user_id, silent_for(5))
+    reports: list[ScoringReport] = []
+    start = threading.Barrier(2)
+
+    def run() -> None:
+        start.wait()
+        reports.append(predictor(table, batch=20).score_due(TICK, plenty))
+
+    threads = [threading.Thread(target=run) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(user_id for user_id, *_ in table.recorded) == list(range(200))
+    assert sum(report.scored for report in reports) == 200
+    assert sum(report.scored_elsewhere for report in reports) == 200
+    assert sum(report.planned.total() for report in reports) == len(table.planned) == 200
+
+
+def test_a_lagging_index_row_costs_a_read_and_nothing_else() -> None:
+    """R36: the index says due, the item says tomorrow."""
+    table = Table()
+    table.put(1, silent_for(1), due_at=NOW + timedelta(days=1))
+    table.index[1] = NOW - timedelta(days=1)
+    table.put(2, silent_for(1))
+    del table.items[2]
+    model = Model()
+
+    report = predictor(table, model).score_due(TICK, plenty)
+
+    assert report == ScoringReport(scored_elsewhere=2)
+    assert (table.recorded, model.batches) == ([], [])
+
+
+@dataclass
+class Clock:
+    """Remaining seconds that run down by one with each question."""
+
+    left: float
+
+    def __call__(self) -> float:
+        self.left -= 1
+        return self.left
+
+
+@pytest.mark.parametrize("batch", [1, 7, 1_000])
+def test_a_run_whose_time_is_up_leaves_the_rest_to_the_next(batch: int) -> None:
+    """R32: whatever the batch, every user is scored exactly once over as many runs as it takes."""
+    table = Table()
+    for user_id in range(60):
+        table.put(user_id, silent_for(5))
+    runs = []
+    while not runs or not runs[-1].finished:
+        assert len(runs) < 20
+        runs.append(predictor(table, batch=batch).score_due(TICK, Clock(RESERVE_SECONDS + 20)))
+
+    assert len(runs) > 2
+    assert sorted(user_id for user_id, *_ in table.recorded) == list(range(60))
+    assert sum(run.scored for run in runs) == len(table.planned) == 60
+    assert sum(run.scored_elsewhere for run in runs) == 0
+
+
+def test_a_run_without_time_does_nothing_and_says_so() -> None:
+    """R32: and one without users has finished, however late it is."""
+    table = Table()
+    assert predictor(table).score_due(TICK, lambda: 0.0).finished
+    table.put(1, silent_for(1))
+
+    model = Model()
+
+    report = predictor(table, model).score_due(TICK, lambda: RESERVE_SECONDS)
+
+    assert report == ScoringReport(finished=False)
+    assert model.batches == []
+
+
+class DyingTable(Table):
+    """Dies at the n-th write, as a killed function does: planned, and not recorded."""
+
+    writes_left = 3
+
+    def record(self, *args: object, **kwargs: object) -> bool:
+        self.writes_left -= 1
+        if self.writes_left < 0:
+            raise StoreUnavailableError("DynamoDB: ThrottlingException")
+        return super().record(*args, **kwargs)  # type: ignore[arg-type]
+
+
+def test_a_run_that_dies_between_planning_and_recording_skips_and_doubles_nobody() -> None:
+    """R32, R37: the user is still due, and planning again meets the same outreach."""
+    table = DyingTable()
+    for user_id in range(10):
+        table.put(user_id, silent_for(5))
+
+    with pytest.raises(StoreUnavailableError):
+        predictor(table, writers=1).score_due(TICK, plenty)
+    table.writes_left = 100
+    report = predictor(table, writers=1).score_due(TICK, plenty)
+
+    assert report.scored == 7
+    assert report.not_planned["resting"] >= 1
+    assert sorted(user_id for user_id, *_ in table.recorded) == list(range(10))
+    assert len(table.planned) == 10
+
+
+@pytest.mark.parametrize(
+    ("model", "fell_back"),
+    [
+        (BrokenModel(), True),
+        (Model(ChurnScores(math.nan, 0.5, 0.5)), True),
+        (Model(ChurnScores(0.5, math.inf, 0.5)), True),
+        (Model(ChurnScores(0.5, 0.5, 1.1)), True),
+        (Model(), False),
+    ],
+)
+def test_a_model_that_cannot_answer_is_replaced_by_rules(model: Model, fell_back: bool) -> None:
+    """R33, R18: the run completes, and nothing but probabilities is written."""
+    table = Table()
+    table.put(1, silent_for(10))
+
+    report = predictor(table, model).score_due(TICK, plenty)
+
+    assert (report.scored, report.fell_back, report.finished) == (1, fell_back, True)
+    expected = (1, rule_scores(silent_for(10), NOW), "rules") if fell_back else (1, LEAVING, "1-abc")
+    assert table.recorded == [expected]
+
+
+@pytest.mark.parametrize(("ml_enabled", "fell_back"), [(True, True), (False, False)])
+def test_rules_by_choice_are_no_fallback(ml_enabled: bool, fell_back: bool) -> None:
+    """R33: the metric tells a missing model from one that the operator switched off."""
+    table = Table()
+    table.put(1, silent_for(10))
+    model = None if ml_enabled else Model()
+
+    report = predictor(table, model, ml_enabled=ml_enabled).score_due(TICK, plenty)
+
+    assert (report.scored, report.fell_back) == (1, fell_back)
+    assert table.recorded[0][2] == "rules"
+
+
+def test_a_missing_model_is_told_also_by_a_run_without_users() -> None:
+    """R33: otherwise a quiet hour would hide it."""
+    nobody = predictor(Table(), None).score_due(TICK, plenty)
+
+    assert (nobody.fell_back, nobody.scored) == (True, 0)
+
+
+def test_a_damaged_pattern_does_not_stop_the_others() -> None:
+    """It is told apart from the others by what is wrong with it, never by whose it is."""
+    table = Table()
+    table.put(777001, silent_for(1))
+    table.put(777002, b"\x63damaged")
+    table.put(777003, encode(silent_for(1))[:-1])
+    table.put(777004, silent_for(1))
+
+    report = predictor(table).score_due(TICK, plenty)
+
+    assert (report.scored, report.scored_elsewhere, report.unreadable.total()) == (2, 0, 2)
+    assert "777" not in str(report.summary())
+    assert [table.items[user_id].due_at for user_id in (777002, 777003)] == [NOW + timedelta(days=1)] * 2
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [EMPTY, fold(EMPTY, [interaction]), fold(EMPTY, [replace(interaction, edited=True)])],
+    ids=["empty", "new user", "edits only"],
+)
+def test_a_new_user_and_an_empty_pattern_get_a_finite_score_and_no_message(pattern: Pattern) -> None:
+    """R34."""
+    table = Table()
+    table.put(1, pattern)
+
+    report = predictor(table, BrokenModel()).score_due(TICK, plenty)
+
+    ((_, scores, _),) = table.recorded
+    assert all(0 <= p <= 1 for p in (scores.churn_7d, scores.churn_14d, scores.churn_30d))
+    assert (report.scored, report.planned, report.not_planned) == (1, {}, {})
+
+
+def test_a_silent_users_score_keeps_rising_from_run_to_run() -> None:
+    """The stored pattern never changes, and yet each run writes a higher score."""
+    table = Table()
+    table.put(1, silent_for(0))
+
+    for day in range(30):
+        tick = Tick(now=NOW + timedelta(days=day), shard=0, of=1)
+        predictor(table, BrokenModel()).score_due(tick, plenty)
+
+    risks = [scores.churn_14d for _, scores, _ in table.recorded]
+    assert len(risks) > 20
+    assert risks == sorted(set(risks))
+
+
+def test_an_outreach_is_planned_at_the_users_best_hour_with_all_it_needs() -> None:
+    table = Table()
+    table.put(1, silent_for(5))
+
+    report = predictor(table).score_due(TICK, plenty)
+
+    (outreach,) = table.planned.values()
+    assert report.planned == {"re_engagement": 1}
+    assert outreach == Outreach(
+        bot_id=BOT,
+        user_id=1,
+        campaign="silence",
+        period="2026-11-17-1",
+        outreach_type=outreach.outreach_type,
+        state=OutreachState.SCHEDULED,
+        priority=0.9,
+        trigger="churn_14d_high",
+        template=outreach.template,
+        planned_at=NOW,
+        due_at=NOW.replace(hour=12, minute=30),
+        expires_at=NOW + timedelta(days=2),
+    )
+    assert BY_NAME[outreach.template].name.startswith("re_engagement.")
+
+
+def test_profiles_are_read_for_those_only_whose_score_calls_for_a_message() -> None:
+    table = Table()
+    for user_id in range(20):
+        table.put(user_id, silent_for(5 if user_id == 7 else 1))
+
+    predictor(table).score_due(TICK, plenty)
+
+    assert table.profiles_read == [7]
+
+
+@pytest.mark.parametrize(
+    ("changes", "policy", "expected"),
+    [
+        ({}, POLICY, None),
+        ({"opted_out": True}, POLICY, "opted_out"),
+        ({"blocked": True}, POLICY, "blocked"),
+        ({"consent": Consent.UNASKED}, POLICY, "consent"),
+        ({"consent": Consent.DECLINED}, POLICY, "consent"),
+        ({"consent": Consent.UNASKED}, replace(POLICY, consent=ConsentPolicy.ASSUME), None),
+        ({"consent": Consent.DECLINED}, replace(POLICY, consent=ConsentPolicy.ASSUME), "consent"),
+        ({"opted_out": True}, replace(POLICY, consent=ConsentPolicy.ASSUME), "opted_out"),
+        ({"blocked": True}, replace(POLICY, consent=ConsentPolicy.ASSUME), "blocked"),
+        ({"next_ok_at": NOW - timedelta(days=2)}, POLICY, "resting"),
+        ({"next_ok_at": NOW - REST + MIN_GAP}, POLICY, None),
+        ({}, replace(POLICY, enabled=False), "paused"),
+    ],
+)
+@pytest.mark.parametrize("scores", [LEAVING, DRIFTING])
+def test_nobody_is_planned_for_who_could_not_be_written_to(
+    changes: dict[str, object], policy: Policy, expected: str | None, scores: ChurnScores
+) -> None:
+    """R42: scored all the same, and the reason is counted."""
+    table = Table()
+    table.put(1, silent_for(5), **changes)
+
+    report = predictor(table, Model(scores), policy=policy).score_due(TICK, plenty)
+
+    assert report.scored == 1
+    assert len(table.planned) == (expected is None)
+    assert report.not_planned == ({expected: 1} if expected else {})
+
+
+def test_an_erased_user_is_not_planned_for() -> None:
+    """R42: the profile is gone while the pattern still waits to be."""
+    table = Table()
+    table.put(1, silent_for(5))
+    del table.profiles[1]
+
+    assert predictor(table).score_due(TICK, plenty).not_planned == {"no_profile": 1}
+    assert table.planned == {}
+
+
+def test_who_stays_is_left_alone() -> None:
+    table = Table()
+    table.put(1, silent_for(5))
+
+    report = predictor(table, Model(STAYING)).score_due(TICK, plenty)
+
+    assert (report.planned, report.not_planned, table.planned) == ({}, {}, {})
+
+
+@st.composite
+def habits(draw: st.DrawFn) -> Pattern:
+    """A user of any rhythm, from several times a day to once in two months, last seen at NOW."""
+    gaps = draw(st.lists(st.floats(0.01, 60), min_size=2, max_size=12))
+    times = [NOW]
+    for gap in gaps:
+        times.append((times[-1] - timedelta(days=gap)).replace(microsecond=0))
+    return fold(EMPTY, [replace(interaction, update_id=i, occurred_at=at) for i, at in enumerate(times)])
+
+
+@given(habits(), st.sampled_from([LEAVING, DRIFTING, None]), st.booleans())
+@settings(max_examples=50, deadline=None)
+def test_a_year_of_silence_brings_two_messages_at_most_a_fortnight_apart(
+    pattern: Pattern, answer: ChurnScores | None, delivered: bool
+) -> None:
+    """A simulated year: scored whenever due, planned whenever called for, and sent at the due time or never."""
+    table = Table()
+    table.put(1, pattern)
+    now = NOW
+    days = 0
+    while (due := table.items[1].due_at) is not None:
+        now = max(due, now)
+        sent = [outreach.due_at for outreach in table.planned.values() if outreach.due_at <= now]
+        if delivered and sent:
+            table.profiles[1] = replace(PROFILE, next_ok_at=max(sent) + MIN_GAP)
+        model = Model(answer) if answer else BrokenModel()
+        assert predictor(table, model, writers=1).score_due(Tick(now=now, shard=0, of=1), plenty).scored == 1
+        days += 1
+    planned = sorted(table.planned.values(), key=lambda outreach: outreach.planned_at)
+
+    assert now - NOW > timedelta(days=365)
+    assert days < 100
+    assert len(planned) <= NUDGES
+    assert len(planned) == NUDGES or answer is None, "somebody silent for a year was written to"
+    for before, after in pairwise(planned):
+        assert after.planned_at - before.planned_at >= REST
+        assert before.expires_at < after.due_at, "never two under way at once"
+        assert not delivered or after.due_at - before.due_at >= REST
+
+
+def test_planning_again_every_day_meets_the_same_outreach() -> None:
+    """R37: and a fortnight later, the second and last one of this silence."""
+    table = Table()
+    table.put(1, silent_for(0))
+    reasons = []
+
+    for day in range(60):
+        report = predictor(table).score_due(Tick(now=NOW + timedelta(days=day), shard=0, of=1), plenty)
+        reasons += list(report.not_planned)
+
+    assert [outreach.period for outreach in table.planned.values()] == ["2026-11-22-1", "2026-11-22-2"]
+    first, second = table.planned.values()
+    assert first.planned_at == NOW + timedelta(days=3)
+    assert REST <= second.planned_at - first.planned_at <= REST + timedelta(days=2)
+    assert [reason for reason, _ in groupby(reasons)] == ["resting", "said_enough"]
+
+
+def test_a_user_who_returned_and_left_again_is_in_another_silence() -> None:
+    table = Table()
+    table.put(1, silent_for(30))
+    predictor(table).score_due(TICK, plenty)
+    table.put(1, silent_for(5))
+
+    predictor(table).score_due(TICK, plenty)
+
+    assert [outreach.period for outreach in table.planned.values()] == ["2026-10-23-1", "2026-11-17-1"]
+
+
+def test_many_writers_lose_no_user(now: datetime) -> None:
+    table = Table()
+    for user_id in range(500):
+        table.put(user_id, silent_for(5))
+
+    report = predictor(table, writers=8).score_due(Tick(now=now, shard=0, of=1), plenty)
+
+    assert (report.scored, report.planned.total()) == (500, 500)
