@@ -10,6 +10,11 @@ BIN := .venv/bin
 CDK := node_modules/.bin/cdk
 CONTEXT_FLAGS := $(addprefix -c ,$(CONTEXT))
 
+# $(call pip,environment,requirements): pip is silent for a minute, or says far too much; this says how far it is.
+pip = $(1)/bin/python -m pip install --progress-bar off --require-hashes -r $(2) \
+  | awk -v all=$$(grep -c == $(2)) '/^Collecting/ && ++n % 25 == 0 {print "setup:   " n " of " all " packages"; fflush()} \
+      /^Installing collected/ {print "setup:   writing them"; fflush()}'
+
 # Node 20 works, but is past its end of life: jsii would say so in twenty lines, each time.
 export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION ?= 20
 export CDK_DISABLE_CLI_TELEMETRY ?= true
@@ -51,10 +56,12 @@ deploy: setup ## deploy to the AWS account of your credentials: make deploy CONT
 bench: build ## measure cold starts, pattern sizes and zip sizes
 	@for bench in tests/bench/bench_*.py; do echo "== $$bench"; $(BIN)/python "$$bench"; done
 
-lock: ## resolve requirements/*.in again (needs uv); read the difference before you commit it
+lock: ## pin requirements/*.in again, hashes and all (needs uv; UPGRADE=1 takes newer versions)
+	@command -v uv >/dev/null || { echo "lock: uv is missing: docs.astral.sh/uv says how to install it"; exit 1; }
 	@for set in core inference training dev local; do \
+	  echo "lock: requirements/$$set.txt"; \
 	  uv pip compile --universal --python-version 3.13 --generate-hashes --no-header --no-annotate --no-emit-index-url \
-	    --upgrade --quiet requirements/$$set.in -o requirements/$$set.txt; done
+	    --quiet $(if $(UPGRADE),--upgrade) requirements/$$set.in -o requirements/$$set.txt; done
 
 clean: ## remove what was built and cached; the environments stay
 	rm -rf build cdk.out .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
@@ -65,14 +72,14 @@ clean: ## remove what was built and cached; the environments stay
 	  || { echo "setup: '$(PYTHON)' is not Python 3.13. Install it, or say where it is: make setup PYTHON=/path/to/python3.13"; exit 1; }
 	@echo "setup: Python packages, each checked against its hash (1 of 3; a minute the first time)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
+	@$(call pip,.venv,requirements/dev.txt)
 	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e . -e layers/core
 	@touch $@
 
 .venv-local/.installed: requirements/local.txt .venv/.installed
 	@echo "setup: the local AWS (2 of 3)"
 	@test -x .venv-local/bin/python || $(BIN)/python -m venv .venv-local
-	@.venv-local/bin/python -m pip install --quiet --require-hashes -r requirements/local.txt
+	@$(call pip,.venv-local,requirements/local.txt)
 	@touch $@
 
 node_modules/.installed: package-lock.json

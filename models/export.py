@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -68,9 +67,9 @@ def to_onnx(pipelines: Sequence[Pipeline]) -> onnx.ModelProto:
         probability = f"{prefix}probability"
         nodes.append(helper.make_node("Gather", [graph.output[1].name, f"{prefix}column"], [probability], axis=1))
         columns.append(probability)
-    for index, (shorter, longer) in enumerate(pairwise(columns), start=1):
-        capped = f"{longer}_capped"
-        nodes.append(helper.make_node("Min", [shorter, longer], [capped]))
+    for index in range(1, len(columns)):
+        capped = f"{columns[index]}_capped"
+        nodes.append(helper.make_node("Min", [columns[index - 1], columns[index]], [capped]))
         columns[index] = capped
     nodes.append(helper.make_node("Concat", columns, [OUTPUT], axis=1))
     graph = helper.make_graph(
@@ -136,7 +135,8 @@ def golden_rows(datasets: Sequence[Dataset]) -> NDArray[np.float64]:
     """Return rows on which an export is checked for good: some of each dataset, and the edges of what can be served."""
     everything = np.concatenate([data.features for data in datasets])
     typical = [row for data in datasets for row in data.features[:: max(len(data.features) // GOLDEN_ROWS, 1)]]
-    edges = [np.zeros(len(NAMES)), everything.min(axis=0), everything.max(axis=0), *_edge_users()]
+    low, high = everything.min(axis=0), everything.max(axis=0)
+    edges = [np.zeros(len(NAMES)), low, high, *np.diag(low), *np.diag(high), *_edge_users()]
     return np.round(np.array([*typical, *edges]), 6)
 
 

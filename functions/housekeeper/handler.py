@@ -3,7 +3,6 @@
 from dataclasses import asdict
 from typing import Any
 
-from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from engagement.clients.secrets import read_secret
@@ -15,7 +14,7 @@ from engagement.services.outreach import ProactiveOutreachService
 from engagement.settings import HousekeeperSettings
 from engagement.store.outreaches import Outreaches
 from engagement.store.table import bind
-from engagement.telemetry import logger, metrics
+from engagement.telemetry import count, logger, metrics
 
 
 def connect() -> TelegramClient:
@@ -32,11 +31,14 @@ housekeeping = Housekeeping(ProactiveOutreachService(Outreaches()), connect, set
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Tidy up; a fault is a warning with its remedy, and a metric that the alarm watches."""
     report = housekeeping.tidy(Tick.from_event(event), lambda: context.get_remaining_time_in_millis() / 1_000)
-    metrics.add_metric("OutreachExpired", MetricUnit.Count, report.expired)
-    metrics.add_metric("OutreachSweptUnknown", MetricUnit.Count, report.swept_unknown)
-    metrics.add_metric("WebhookUnhealthy", MetricUnit.Count, 1 if report.faults else 0)
-    if report.pending_updates is not None:
-        metrics.add_metric("PendingUpdates", MetricUnit.Count, report.pending_updates)
+    count(
+        {
+            "OutreachExpired": report.expired,
+            "OutreachSweptUnknown": report.swept_unknown,
+            "WebhookUnhealthy": int(bool(report.faults)),
+            "PendingUpdates": report.pending_updates or 0,
+        }
+    )
     result = asdict(report) | {"faults": [str(fault) for fault in report.faults]}
     advice = "; ".join(ADVICE[fault] for fault in report.faults)
     log = logger.warning if report.faults else logger.info

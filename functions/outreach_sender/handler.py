@@ -11,7 +11,7 @@ from engagement.services.outreach import ProactiveOutreachService
 from engagement.services.sending import Transport
 from engagement.settings import OutreachSenderSettings
 from engagement.store import leases, outreaches, patterns, pauses, profiles, table
-from engagement.telemetry import logger, metrics
+from engagement.telemetry import count, logger, metrics
 
 
 def connect() -> TelegramClient:
@@ -43,7 +43,7 @@ transport = Transport(
 def handler(event: dict[str, object], context: LambdaContext) -> dict[str, object]:
     """Deliver one tick's share; returns what was done, as counts."""
     done = service.deliver_due(Tick.from_event(event), lambda: context.get_remaining_time_in_millis() / 1e3, transport)
-    for name, value in done.metrics().items():
-        metrics.add_metric(name, "Count", value)
-    (logger.error if done.advice else logger.info)(done.advice or "outreach delivered", **done.as_dict())
+    count(done.metrics())
+    log = logger.error if done.advice else logger.info
+    log(done.advice or "outreach delivered", **done.as_dict())
     return done.as_dict()

@@ -3,7 +3,6 @@
 from dataclasses import asdict
 from typing import Any
 
-from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 from aws_lambda_powertools.utilities.data_classes import DynamoDBStreamEvent
 from aws_lambda_powertools.utilities.data_classes.dynamo_db_stream_event import DynamoDBRecordEventName
@@ -17,7 +16,7 @@ from engagement.store.patterns import Patterns
 from engagement.store.profiles import Profiles
 from engagement.store.scores import Scores
 from engagement.store.table import bind
-from engagement.telemetry import logger, metrics
+from engagement.telemetry import count, logger, metrics
 
 settings = PatternUpdaterSettings.from_env()
 bind(settings.table_name)
@@ -28,9 +27,8 @@ analyzer = EngagementAnalyzer(Patterns(), Scores(), Profiles())
 def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:
     """Fold a batch; report the first record that could not be dealt with, from which Lambda retries."""
     report = analyzer.learn(inserted_interactions(event), interaction_of)
-    metrics.add_metric("PatternsWritten", MetricUnit.Count, report.patterns_written)
-    metrics.add_metric("InteractionsFolded", MetricUnit.Count, report.folded)
-    metrics.add_metric("PatternConflicts", MetricUnit.Count, report.conflicts)
+    written, folded = report.patterns_written, report.folded
+    count({"PatternsWritten": written, "InteractionsFolded": folded, "PatternConflicts": report.conflicts})
     logger.info("batch folded", **asdict(report))
     if report.failed_at is None:
         return {"batchItemFailures": []}

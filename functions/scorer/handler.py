@@ -4,7 +4,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from engagement.clients.churn import serving_churn_model
@@ -18,7 +17,7 @@ from engagement.store.outreaches import Outreaches
 from engagement.store.profiles import Profiles
 from engagement.store.scores import Scores
 from engagement.store.table import bind
-from engagement.telemetry import logger, metrics
+from engagement.telemetry import count, logger, metrics
 
 settings = ScorerSettings.from_env()
 bind(settings.table_name)
@@ -42,9 +41,8 @@ predictor = BehavioralPredictor(
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Score this tick's share of the users."""
     report = predictor.score_due(Tick.from_event(event), lambda: context.get_remaining_time_in_millis() / 1_000)
-    metrics.add_metric("UsersScored", MetricUnit.Count, report.scored)
-    metrics.add_metric("OutreachPlanned", MetricUnit.Count, report.planned.total())
-    metrics.add_metric("ModelFallback", MetricUnit.Count, report.fell_back)
+    planned, fell_back = report.planned.total(), int(report.fell_back)
+    count({"UsersScored": report.scored, "OutreachPlanned": planned, "ModelFallback": fell_back})
     summary = report.summary()
     logger.info("scoring run ended", **summary)
     return summary

@@ -29,7 +29,7 @@ from infra.local.deployment import Deployment, Say, client, deploy, local_config
 from infra.local.emulator import ROOT, Emulator, LocalAwsError, environment, free_port
 from infra.local.metrics import MetricsReader, Totals
 from infra.local.scheduler import LocalSchedule, LocalScheduler
-from infra.local.stream import StreamClients, StreamPoller
+from infra.local.stream_poller import StreamClients, StreamPoller
 
 if TYPE_CHECKING:
     from infra.local.telegram.server import FakeTelegram, Posted

@@ -26,15 +26,13 @@ from infra.local.stream import (
     Record,
     Result,
     Shard,
-    StreamClients,
-    StreamPoller,
     Wait,
     failure_message,
     matches,
     read_answer,
     sequence_number,
-    to_wire,
 )
+from infra.local.stream_poller import StreamClients, StreamPoller, to_wire
 
 MAPPING = MappingSettings(
     function_arn="arn:aws:lambda:us-east-1:000000000000:function:updater",

@@ -32,9 +32,8 @@ from engagement.store.table import OutreachItem, PauseItem, ProfileItem
 
 SEEDS = 150
 LANES = 3
-"""Worlds under way at a time, each of a bot of its own."""
+"""Worlds under way at a time, each of a bot and in a partition of the index of its own: they never meet."""
 LEASE_SECONDS = 300.0
-PARTITION = 0
 ZONES = ("UTC", "Asia/Tokyo")
 CAMPAIGNS = ("silence", "mood")
 
@@ -57,12 +56,14 @@ OUTCOMES: dict[DeliveryOutcome, tuple[float, bool]] = {
 S = OutreachState
 
 
+def partition_of(bot_id: int) -> int:
+    return bot_id % keys.DUE_PARTITIONS
+
+
 def users_of(bot_id: int) -> list[int]:
-    """Return as many users as there are zones, all in the same partition of the index: one query finds what is due."""
-    numbers = itertools.count(1)
-    return list(
-        itertools.islice((n for n in numbers if keys.due_partition(keys.user(bot_id, n)) == PARTITION), len(ZONES))
-    )
+    """Return as many users as there are zones, all in the bot's partition: one query finds all that is due."""
+    here = (n for n in itertools.count(1) if keys.due_partition(keys.user(bot_id, n)) == partition_of(bot_id))
+    return list(itertools.islice(here, len(ZONES)))
 
 
 class Killed(BaseException):
@@ -322,7 +323,7 @@ def ledger_sender(world: World) -> None:
         jitter=world.random.random,
     )
     service = ProactiveOutreachService(Stepwise(world, world.bot.outreaches))
-    service.deliver_due(Tick(world.now, PARTITION, keys.DUE_PARTITIONS), lambda: 200.0, transport)
+    service.deliver_due(Tick(world.now, partition_of(world.bot.bot_id), keys.DUE_PARTITIONS), lambda: 200.0, transport)
 
 
 def naive_sender(world: World) -> None:
@@ -330,7 +331,7 @@ def naive_sender(world: World) -> None:
     bot, policy = world.bot, world.bot.policy
     outreaches, profiles = Stepwise(world, bot.outreaches), Stepwise(world, bot.profiles)
     telegram = UnreliableTelegram(world)
-    for key in outreaches.due(PARTITION, world.now, 50):
+    for key in outreaches.due(partition_of(world.bot.bot_id), world.now, 50):
         outreach = outreaches.get(key)
         if outreach.state is not S.SCHEDULED:
             continue
@@ -367,7 +368,7 @@ def naive_sender(world: World) -> None:
 
 def sweeper(world: World) -> None:
     outreaches = Stepwise(world, world.bot.outreaches)
-    for key in outreaches.due(PARTITION, world.now, 50):
+    for key in outreaches.due(partition_of(world.bot.bot_id), world.now, 50):
         outreaches.sweep(key, world.now)
 
 

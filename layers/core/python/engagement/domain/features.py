@@ -7,22 +7,23 @@ The five were picked by leave-one-dataset-out AUC on public event streams. Log s
 counters add nothing beside them, nor do mood, message length and hours of the day. (The length of the last streak adds
 .0005, but on top of the counters it counts against whoever came every day for years.)
 
-Times are in days. A counter of half-life h is the sum of 0.5 ** (age / h) over what it counts; ages run from the start
-of the day or half-hour, and what is older than 10 slowest half-lives is left out.
+Times are in days. A counter of half-life h is the sum of 0.5 ** (age / h) over what it counts; an age runs from the
+start of the day or half-hour, and ages beyond ten half-lives are left out. Past a month of silence both day counters
+fade by a further (31 / (1 + silence)) ** 0.75: the longer regulars have been away, the less their habit says.
 
-    name                  range       meaning                                                      read off
-    active_days_30        [0, 3.8]    log(1 + counter of active UTC days, half-life 30)            days
-    active_days_90        [0, 4.9]    log(1 + counter of active UTC days, half-life 90)            days
-    active_half_hours_3   [0, 5.4]    log(1 + counter of active half-hours, half-life 3)           slots
-    own_gap_log_odds      [-4.9, 4.9] of the last 60 gaps between active days and three assumed    days, last_at
-                                      ones, those longer than the present silence: log odds that
-                                      one of them went on for 30 days more
-    long_silence          [0, 4.8]    log((1 + silence) / (1 + 30)) from 30 days of silence, else 0    last_at
+    name                  range         meaning                                                         read off
+    active_days_30        [0, 3.8]      log(1 + active UTC days, half-life 30), faded                   days
+    active_days_90        [0, 4.9]      log(1 + active UTC days, half-life 90), faded                   days
+    active_half_hours_3   [0, 5.4]      log(1 + active half-hours, half-life 3)                         slots
+    own_gap_log_odds      [-4.9, 4.9]   of the last 60 gaps between active days and three assumed       days, last_at
+                                        ones, those longer than the present silence (up to 30): log
+                                        odds that one of them went on for 30 days more
+    long_silence          [0, 4.8]      log((1 + silence) / 31) past 30 days of silence, else 0         last_at
 """
 
 from bisect import bisect_right
 from datetime import datetime
-from math import log, log1p
+from math import exp, log, log1p
 from operator import sub
 
 from engagement.domain.pattern import DAY, SLOT, Pattern
@@ -40,15 +41,14 @@ NAMES = (
 
 SILENCE_LIMIT = 3_650.0
 """Days; longer silence, and a user never seen, count as this."""
+LONG_SILENCE = 30
+"""Days."""
+FADE = 0.75
 GAPS = 60
 ASSUMED_GAPS = (4, 16, 64)
 """Days; they stand in for a history that is too short, and lose their say as gaps are seen."""
 OUTLAST = 30
 """Days."""
-LONG_SILENCE = 30
-"""Days."""
-
-
 MEMORY = 900
 """Days after which an active day is not counted any more; it would weigh less than a thousandth."""
 
@@ -78,16 +78,18 @@ def features(pattern: Pattern, now: datetime) -> tuple[float, ...]:
         now: aware.
     """
     silence = silence_days(pattern, now)
+    long_silence = max(log1p(silence) - log1p(LONG_SILENCE), 0.0)
+    fade = exp(-FADE * long_silence)
     today, part_of_day = divmod(now.timestamp() / DAY, 1.0)
     half_hour, part_of_half_hour = divmod(now.timestamp() / SLOT, 1.0)
     day_ages = _ages(pattern.days, int(today), len(_DAYS_90))
     half_hour_ages = _ages(pattern.slots, int(half_hour), len(_HALF_HOURS_3))
     return (
-        log1p(sum(map(_DAYS_30.__getitem__, day_ages)) * 0.5 ** (part_of_day / 30)),
-        log1p(sum(map(_DAYS_90.__getitem__, day_ages)) * 0.5 ** (part_of_day / 90)),
+        log1p(sum(map(_DAYS_30.__getitem__, day_ages)) * 0.5 ** (part_of_day / 30)) * fade,
+        log1p(sum(map(_DAYS_90.__getitem__, day_ages)) * 0.5 ** (part_of_day / 90)) * fade,
         log1p(sum(map(_HALF_HOURS_3.__getitem__, half_hour_ages)) * 0.5 ** (part_of_half_hour * SLOT / DAY / 3)),
-        _own_gap_log_odds(pattern.days, silence),
-        max(log1p(silence) - log1p(LONG_SILENCE), 0.0),
+        _own_gap_log_odds(pattern.days, min(silence, LONG_SILENCE)),
+        long_silence,
     )
 
 
@@ -102,5 +104,5 @@ def _own_gap_log_odds(days: tuple[int, ...], silence: float) -> float:
     gaps = sorted((*map(sub, recent[1:], recent), *ASSUMED_GAPS))
     outlasted = len(gaps) - bisect_right(gaps, silence)
     far_outlasted = len(gaps) - bisect_right(gaps, silence + OUTLAST)
-    # The halves keep the odds finite; with no gap as long as the silence, they say even odds.
+    # The halves keep the odds finite.
     return log((far_outlasted + 0.5) / (outlasted - far_outlasted + 0.5))
