@@ -1,4 +1,9 @@
-"""Training data: histories replayed through the serving fold to past times, labelled by what happened afterwards."""
+"""Training data: histories replayed through the serving fold to past times, labelled by what happened afterwards.
+
+The yardstick is the program that judges predictors on the same event streams (`models.harness` speaks to it). Its churn
+task: at each of its cut-offs, users with at least 3 events, one of them in the last 30 days; who has no event within
+the next 7, 14 and 30 days?
+"""
 
 import csv
 import gzip

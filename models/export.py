@@ -166,7 +166,7 @@ def _card(
         "model": {
             "kind": "a logistic regression per horizon; a longer horizon is never above a shorter",
             "regularisation_C": REGULARISATION,
-            "dataset_weight": "square root of its examples, half of it to users outside the yardstick's task",
+            "dataset_weight": "square root of its examples in the task; as much again to newcomers and the long silent",
             "log_odds": {f"churn_{horizon}d": _log_odds(p) for horizon, p in zip(HORIZONS, pipelines, strict=True)},
         },
         "metrics": metrics,

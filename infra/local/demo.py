@@ -188,6 +188,7 @@ def run(console: Console, *, seed: int, days: int, keep: bool) -> dict[str, Any]
         show(console, population, world.ledger, records, figures, days)
         console.print(f"All figures: {_shown(OUTPUT)}/summary.json   {figures['seconds']['all']} s")
         if keep:
+            suite.clock.release()
             _wait(console, suite)
     return figures
 
@@ -198,15 +199,8 @@ def _write(figures: dict[str, Any], seed: int) -> None:
 
 
 def _wait(console: Console, suite: LocalSuite) -> None:
-    now = int(time.time())
-    someone = updates.Person(42, "You")
-    update = json.dumps(updates.message(900_001, someone, "hello bot, I love this!", date=now, message_id=1))
     console.print("\nEverything is still running; the schedules tick by the clock. Post an update:", style="bold")
-    curl = (
-        f"curl -si {suite.webhook_address} -H 'content-type: application/json' \\\n"
-        f"  -H 'x-telegram-bot-api-secret-token: {suite.webhook_secret}' \\\n  -d '{update}'"
-    )
-    console.print(curl, soft_wrap=True, highlight=False, markup=False)
+    console.print(suite.state().curl(), soft_wrap=True, highlight=False, markup=False)
     console.print("Look around with `.venv/bin/rekindle local status`; Ctrl-C stops it.")
     try:
         while True:

@@ -153,7 +153,7 @@ def test_a_tick_scores_with_the_model_and_plans_for_those_about_to_leave(
     settings: ScorerSettings, sample: Sample, capsys: pytest.CaptureFixture[str]
 ) -> None:
     put(1, silent_for(0.5, active_days=14))
-    put(2, silent_for(14, active_days=3))
+    put(2, silent_for(25, active_days=3))
 
     summary = invoke("scorer", sample("scorer/tick"))
 
@@ -162,7 +162,7 @@ def test_a_tick_scores_with_the_model_and_plans_for_those_about_to_leave(
     assert loyal.scored_by == leaving.scored_by != "rules"
     assert 0 < loyal.churn_14d < leaving.churn_14d < 1
     assert loyal.scored_at == NOW
-    assert loyal.due_at == leaving.due_at == NOW + timedelta(days=1)
+    assert loyal.due_at == NOW + timedelta(days=1) < leaving.due_at
     assert outreach_of(1) == []
     (planned,) = outreach_of(2)
     assert (planned.state, planned.trigger, planned.planned_at) == ("scheduled", "churn_14d_high", NOW)

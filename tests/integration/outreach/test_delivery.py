@@ -287,6 +287,17 @@ def test_a_migrated_chat_is_written_to_at_its_new_address(bot: Any, delivery: Bu
     assert [request.chat_id for request in bot.telegram.requests] == [7, -100_777]
 
 
+def test_a_chat_that_keeps_migrating_fails(bot: Any, delivery: Build) -> None:
+    """R49: not for ever, either."""
+    bot.user(7)
+    key = bot.plan(7)
+    bot.telegram.script = [delivery("migrated", new_chat_id=-number) for number in range(1, 9)]
+    for minutes in range(5):
+        bot.run(minutes * MINUTE)
+    assert len(bot.telegram.requests) == 3
+    assert (bot.state(key), bot.stored(key).reason) == (S.FAILED, "migrated")
+
+
 @pytest.mark.parametrize("new_chat_id", [None, 7])
 def test_a_chat_that_migrated_nowhere_fails(bot: Any, delivery: Build, new_chat_id: int | None) -> None:
     """R49: no endless circle."""
@@ -366,6 +377,7 @@ def test_a_refused_token_ends_the_run_and_nothing_fails(bot: Any, delivery: Buil
     assert len(bot.telegram.requests) == 1
     assert {bot.state(key) for key in planned} == {S.SCHEDULED}
     assert {bot.profile(user).cap_count for user in range(1, 6)} == {0}
+    assert {bot.stored(key).attempts for key in planned} == {0}, "nor is an attempt used up"
     assert bot.run(MINUTE).sent == 5
 
 
@@ -422,9 +434,11 @@ def test_after_a_429_nobody_calls_before_its_time(bot: Any, delivery: Build) -> 
     report = bot.run()
     assert (report.sent, report.throttled, report.stopped) == (1, 1, "throttled")
     assert len(bot.telegram.requests) == 2
-    throttled = next(key for key in planned if bot.raw(key).attempts and bot.state(key) is S.SCHEDULED)
-    assert bot.stored(throttled).due_at >= bot.now + timedelta(seconds=7)
-    assert bot.profile(throttled.user_id).cap_count == 0
+    throttled = bot.telegram.requests[1].chat_id
+    (stored,) = (bot.stored(key) for key in planned if key.user_id == throttled)
+    assert (stored.state, stored.attempts) == (S.SCHEDULED, 0)
+    assert stored.due_at >= bot.now + timedelta(seconds=7)
+    assert bot.profile(throttled).cap_count == 0
     for seconds in range(7):
         assert bot.run(timedelta(seconds=seconds)).stopped == "paused"
     assert len(bot.telegram.requests) == 2
@@ -479,8 +493,7 @@ def test_a_429_stops_the_other_workers_and_puts_back_what_they_had_committed(bot
     assert len(bot.telegram.requests) == 1
     assert {bot.state(key) for key in planned} == {S.SCHEDULED}
     assert [bot.profile(user).cap_count for user in range(1, 5)] == [0] * 4
-    # Only the one that asked has used up an attempt.
-    assert sorted(bot.stored(key).attempts for key in planned) == [0, 0, 0, 1]
+    assert [bot.stored(key).attempts for key in planned] == [0] * 4
 
 
 class Hooked:

@@ -36,7 +36,7 @@ MARGIN_SECONDS = 5.0
 COMMIT_ROUNDS = 3
 """How often a message is put to the gate again because the user's profile changed under it."""
 MAX_ATTEMPTS = 3
-"""Connections tried for one message."""
+"""Attempts at one message that failed for a reason of its own; a 429 or a refused token is none."""
 FIRST_RETRY = timedelta(minutes=1)
 UNWELL_AFTER = 3
 """Requests in a row without an answer after which Telegram is left alone until the next run."""
@@ -468,10 +468,7 @@ class Run:
             if self._has_time():
                 delivery = self._post(profile.chat_id, markup, parsed=False)
         if delivery is None:
-            self._outreaches.put_back(
-                outreach.key, owner=self._owner, due_at=outreach.due_at, charge=charge, attempted=False
-            )
-            self._count("deferred")
+            self._defer(outreach.key, charge, outreach.due_at, attempted=False)
             return
         self._record(outreach, profile, charge, delivery, sent_at)
 
@@ -493,6 +490,7 @@ class Run:
     ) -> None:
         self._notice_silence(delivery.outcome)
         key, owner, outcome = outreach.key, self._owner, delivery.outcome
+        may_retry = outreach.attempts + 1 < MAX_ATTEMPTS
         match outcome:
             case DeliveryOutcome.SENT:
                 self._outreaches.record_sent(key, owner=owner, message_id=delivery.message_id, at=sent_at)
@@ -509,12 +507,12 @@ class Run:
                 self._throttled(key, charge, delivery.retry_after or DEFAULT_PAUSE_SECONDS)
             case DeliveryOutcome.BAD_TOKEN:
                 self._stop(StopReason.BAD_TOKEN)
-                self._defer(key, charge, outreach.due_at)
-            case DeliveryOutcome.MIGRATED if self._moved(profile, delivery.new_chat_id):
-                self._defer(key, charge, outreach.due_at)
-            case DeliveryOutcome.NOT_SENT if outreach.attempts + 1 < MAX_ATTEMPTS:
+                self._defer(key, charge, outreach.due_at, attempted=False)
+            case DeliveryOutcome.MIGRATED if may_retry and self._moved(profile, delivery.new_chat_id):
+                self._defer(key, charge, outreach.due_at, attempted=True)
+            case DeliveryOutcome.NOT_SENT if may_retry:
                 retry = FIRST_RETRY * 2**outreach.attempts * (0.5 + self._transport.jitter())
-                self._defer(key, charge, self._now() + retry)
+                self._defer(key, charge, self._now() + retry, attempted=True)
             case _:
                 self._fail(key, outcome)
 
@@ -523,15 +521,16 @@ class Run:
         self._stop(StopReason.THROTTLED)  # this run's other workers at once, every other sender by the pause
         self._count("throttled")
         self._transport.pauses.extend(self._transport.bot_id, until)
-        self._defer(key, charge, until)
+        self._defer(key, charge, until, attempted=False)
 
     def _moved(self, profile: Profile, new_chat_id: int | None) -> bool:
         if new_chat_id is None or new_chat_id == profile.chat_id:
             return False
         return self._transport.profiles.migrate_chat(profile.bot_id, profile.user_id, new_chat_id)
 
-    def _defer(self, key: OutreachKey, charge: Charge, due_at: datetime) -> None:
-        self._outreaches.put_back(key, owner=self._owner, due_at=_whole_second(due_at), charge=charge, attempted=True)
+    def _defer(self, key: OutreachKey, charge: Charge, due_at: datetime, *, attempted: bool) -> None:
+        due_at = _whole_second(due_at)
+        self._outreaches.put_back(key, owner=self._owner, due_at=due_at, charge=charge, attempted=attempted)
         self._count("deferred")
 
     def _fail(self, key: OutreachKey, reason: str) -> None:

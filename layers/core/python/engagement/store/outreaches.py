@@ -172,7 +172,8 @@ class Outreaches:
             owner: who committed it.
             due_at: when to try again.
             charge: what the commit counted.
-            attempted: False where no request was made, so that it does not count as an attempt.
+            attempted: False where it does not count as an attempt at this message: no request was made, or Telegram
+                refused all alike.
         """
         was_sending, is_scheduled = _step(OutreachState.SENDING, OutreachState.SCHEDULED)
         actions = [is_scheduled, *_due_again(due_at)]
