@@ -25,6 +25,8 @@ SCORE_EVERY = 6
 """Virtual hours between the scorer's ticks; the deployed schedule is finer than a replay needs."""
 REDELIVER_EVERY = 40
 """Telegram sends an update again when an answer got lost: here one in so many."""
+WIDTH = 100
+"""Characters of the picture."""
 OUTPUT = ROOT / "build" / "demo"
 
 
@@ -135,11 +137,14 @@ def six_weeks_ago(today: datetime) -> datetime:
 @click.option("--seed", default=7, show_default=True, help="the same seed gives the same world")
 @click.option("--days", default=DAYS, show_default=True, help="virtual days to play")
 @click.option("--keep", is_flag=True, help="leave everything running afterwards, until Ctrl-C")
-def main(seed: int, days: int, keep: bool) -> None:
+@click.option("--picture", type=click.Path(path_type=Path), help="also save what is shown at the end, as SVG")
+def main(seed: int, days: int, keep: bool, picture: Path | None) -> None:
     """Run the demo and exit non-zero when a promise was broken."""
-    console = Console()
+    console = Console(record=True, width=WIDTH) if picture else Console()
     try:
         figures = run(console, seed=seed, days=days, keep=keep)
+        if picture:
+            console.save_svg(str(picture), title="make demo")
     except LocalAwsError as error:
         raise click.ClickException(str(error)) from None
     except KeyboardInterrupt:

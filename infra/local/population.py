@@ -171,10 +171,11 @@ class Population:
                     Fate.NEWCOMER: rng.randrange(DAYS // 2, DAYS - 4),
                 }.get(fate, rng.randrange(3))
                 leaves_on = None
-                if fate in (Fate.LEAVER, Fate.BLOCKER, Fate.STOPPER):
-                    leaves_on = rng.randrange(DAYS // 4, DAYS // 2)
-                first_hour = rng.choice((6, 7, 12, 16, 18, 19, 20, 21))
+                # These two leave early, so that there is time for what they are here to show.
                 certain = fate in (Fate.BLOCKER, Fate.STOPPER)
+                if certain or fate is Fate.LEAVER:
+                    leaves_on = rng.randrange(6, 9) if certain else rng.randrange(DAYS // 5, DAYS // 2)
+                first_hour = rng.choice((6, 7, 12, 16, 18, 19, 20, 21))
                 yield Person(
                     user_id=100_000 + 7 * number if number % 4 else 7_000_000_000 + 13 * number,
                     first_name=NAMES[number % len(NAMES)],

@@ -24,6 +24,18 @@ from infra.local.population import Act, Action, Fate, Population
 BARS = " ▁▂▃▄▅▆▇█"
 PROMISES = ("duplicate_sends", "sent_after_stop", "cap_breaches", "errors")
 """Counts that must be nought."""
+WORDS = {
+    "resting": "written to within the last 14 days",
+    "said_enough": "two messages in this silence already",
+    "consent": "did not agree to be written to",
+    "opted_out": "sent /stop",
+    "blocked": "blocked the bot",
+    "not_needed_any_more": "came back before the message went out",
+    "expired": "the hour came too late",
+    "daily_cap": "one message a day is enough",
+    "min_gap": "too soon after the last message",
+}
+"""Reason codes for a stranger; one without words here is shown as it is."""
 DELIVERED = frozenset({OutreachState.SENT, OutreachState.RESPONDED, OutreachState.UNKNOWN})
 
 
@@ -145,7 +157,7 @@ def bars(values: Sequence[float], top: float | None = None) -> str:
 def learned(population: Population, patterns: Sequence[PatternItem]) -> Table:
     """Show the model's opinion of each group beside what the simulator knows about it."""
     table = Table(title="What was learned", title_justify="left", expand=True)
-    for heading in ("who they really are", "people", "interactions", "risk of staying away 14 days", ""):
+    for heading in ("who they really are", "people", "interactions", "risk of 14 days' silence", ""):
         table.add_column(heading, justify="right" if heading in ("people", "interactions") else "left")
     for fate in Fate:
         group = [p for p in patterns if population.people[keys.user_of(p.pk)[1]].fate is fate]
@@ -154,7 +166,7 @@ def learned(population: Population, patterns: Sequence[PatternItem]) -> Table:
             continue
         risk = mean(risks) if risks else 0.0
         events = sum(decode(p.state).total for p in group)
-        table.add_row(fate.value, str(len(group)), str(events), f"{risk:4.0%} on average", "█" * round(risk * 30))
+        table.add_row(fate.value, str(len(group)), str(events), f"{risk:4.0%}", "█" * round(risk * 24))
     return table
 
 
@@ -256,9 +268,10 @@ def show(
     reached.add_row("sent", str(figures["sent"]))
     reached.add_row("came back afterwards", str(figures["came_back_after_outreach"]))
     reached.add_row("best hour learned to within an hour", f"{figures['best_hour_within_one']:.0%} of people")
-    why_not = Table(title="Why others were not", title_justify="left", expand=True, show_header=False)
+    why_not = Table(title="Why others were not (each time it was asked)", title_justify="left", expand=True)
+    why_not.show_header = False
     for reason, count in sorted(figures["suppressed_by_reason"].items(), key=lambda pair: -pair[1]):
-        why_not.add_row(reason.replace("_", " "), str(count))
+        why_not.add_row(WORDS.get(reason, reason.replace("_", " ")), str(count))
     promises = Table(title="What must never happen", title_justify="left", expand=True, show_header=False)
     for key in PROMISES:
         style = "green" if figures[key] == 0 else "bold red"

@@ -9,8 +9,6 @@ import pytest
 from engagement.domain.delivery import Delivery, DeliveryOutcome
 from engagement.store.table import connection
 
-CONSISTENT_READS = {"GetItem"}
-
 
 class Meter:
     """Capacity units by operation; reads by the documented rule, since the local AWS does not round them up."""
@@ -84,7 +82,7 @@ def test_a_put_back_costs_one_transaction_and_the_index(bot: Any, meter: Meter) 
     bot.telegram.script = [Delivery(DeliveryOutcome.NOT_SENT)]
     bot.run()
     _, claim, commit, put_back, _ = (units for _, units in meter.writes)
-    assert (claim, commit, put_back) == (3.0, 4.0, 4.0)
+    assert (claim, commit, put_back) == (3.0, 4.0, 4.0 + 2.0)
 
 
 def test_items_stay_below_one_write_unit(bot: Any) -> None:

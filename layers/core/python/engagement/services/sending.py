@@ -384,17 +384,19 @@ class Run:
         outreach = self._outreaches.claim(key, owner=self._owner, now=now, lease_until=lease_until)
         if outreach is not None:
             return outreach
+        # Somebody else's, or left behind by a run that died: that is put right at once.
         swept = self._outreaches.sweep(key, now)
         if swept is OutreachState.SCHEDULED:
-            return self._outreaches.claim(key, owner=self._owner, now=now, lease_until=lease_until)
-        match swept:
-            case OutreachState.EXPIRED:
-                self._count("suppressed", Reason.EXPIRED)
-            case OutreachState.UNKNOWN:
-                self._count("unknown")
-            case _:
-                self._count("lost")
-        return None
+            outreach = self._outreaches.claim(key, owner=self._owner, now=now, lease_until=lease_until)
+        if outreach is None:
+            match swept:
+                case OutreachState.EXPIRED:
+                    self._count("suppressed", Reason.EXPIRED)
+                case OutreachState.UNKNOWN:
+                    self._count("unknown")
+                case _:
+                    self._count("lost")
+        return outreach
 
     def _permitted(self, outreach: Outreach) -> Profile | None:
         """Ask the gate; where it says no or not yet, settle the outreach."""
