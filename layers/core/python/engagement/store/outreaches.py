@@ -19,6 +19,7 @@ claimed or sending, so that the sweeper finds what a dead sender left; what has 
 import time
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
+from itertools import islice
 
 from pynamodb.exceptions import DoesNotExist, PutError, TransactWriteError, UpdateError
 from pynamodb.expressions.condition import Condition
@@ -29,11 +30,11 @@ from engagement.domain.gate import Charge, Policy
 from engagement.domain.outreach import MOVES, Commit, Outreach, OutreachKey, OutreachState, OutreachType
 from engagement.domain.profile import Consent, ConsentPolicy
 from engagement.store import keys
+from engagement.store.due import due_rows
 from engagement.store.table import (
     CONDITION_FAILED,
+    CONDITION_FAILED_REASON,
     TRANSACTION_CANCELLED,
-    DueIndex,
-    Item,
     OutreachItem,
     ProfileItem,
     connection,
@@ -46,7 +47,6 @@ TRIES = 4
 """Of a write that another transaction on the same item got in the way of."""
 FIRST_PAUSE_SECONDS = 0.02
 
-CONDITION_FAILED_REASON = "ConditionalCheckFailed"
 CONFLICT = "TransactionConflictException"
 CONFLICT_REASON = "TransactionConflict"
 
@@ -100,9 +100,8 @@ class Outreaches:
 
         The index lags a little: every move that follows checks the item itself.
         """
-        with translated():
-            found = list(Item.due_index.query(keys.outreach_shard(partition), DueIndex.due_at <= now, limit=limit))
-        return [OutreachKey(*keys.user_of(item.pk), *keys.outreach_of(item.sk)) for item in found]
+        rows = islice(due_rows(keys.outreach_shard(partition), now, page=limit), limit)
+        return [OutreachKey(*keys.user_of(pk), *keys.outreach_of(sk)) for pk, sk in rows]
 
     def claim(self, key: OutreachKey, *, owner: str, now: datetime, lease_until: datetime) -> Outreach | None:
         """Take one that is due for oneself until `lease_until`; None where it is not to be had."""

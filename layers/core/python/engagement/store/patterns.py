@@ -14,6 +14,7 @@ from engagement.store import keys
 from engagement.store.profiles import first_contact_actions
 from engagement.store.table import (
     CONDITION_FAILED,
+    CONDITION_FAILED_REASON,
     TRANSACTION_CANCELLED,
     PatternItem,
     ProfileItem,
@@ -23,8 +24,6 @@ from engagement.store.table import (
 )
 
 FIRST_SCORE_AFTER = timedelta(days=1)
-CONDITION_FAILED_REASON = "ConditionalCheckFailed"
-"""Inside a cancelled transaction the same answer has another name."""
 
 
 class Written(StrEnum):

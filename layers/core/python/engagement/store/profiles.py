@@ -19,6 +19,7 @@ from engagement.domain.update import Contact
 from engagement.store import keys
 from engagement.store.table import (
     CONDITION_FAILED,
+    CONDITION_FAILED_REASON,
     TRANSACTION_CANCELLED,
     ProfileItem,
     TombstoneItem,
@@ -26,9 +27,6 @@ from engagement.store.table import (
     keyed,
     translated,
 )
-
-CONDITION_FAILED_REASON = "ConditionalCheckFailed"
-"""Inside a cancelled transaction the same answer has another name."""
 
 
 class Profiles:

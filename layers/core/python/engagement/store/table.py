@@ -28,7 +28,6 @@ from pynamodb.models import Model
 from engagement.errors import StoreUnavailableError
 from engagement.store import keys
 
-
 SMALLEST = 1e-130
 
 
@@ -252,6 +251,8 @@ def connection() -> Connection:
 
 
 CONDITION_FAILED = "ConditionalCheckFailedException"
+CONDITION_FAILED_REASON = "ConditionalCheckFailed"
+"""The same answer inside a cancelled transaction."""
 TRANSACTION_CANCELLED = "TransactionCanceledException"
 
 
