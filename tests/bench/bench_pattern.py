@@ -19,8 +19,9 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from engagement.domain.interaction import EngagementType, Interaction, SentimentType
+from engagement.domain.interaction import Interaction, SentimentType
 from engagement.domain.pattern import EMPTY, decode, encode, fold
+from tests.builders import interaction
 
 BATCH = 20
 """Interactions per fold: a user's share of a stream batch is seldom more."""
@@ -46,8 +47,8 @@ def main(folder: Path | None) -> None:
         began = time.process_time()
         for history in users:
             counts: Counter[int] = Counter()
-            for interaction in history:
-                counts[int(interaction.occurred_at.timestamp()) // 3_600 % 24] += 1
+            for event in history:
+                counts[int(event.occurred_at.timestamp()) // 3_600 % 24] += 1
         floor = time.process_time() - began
         began = time.process_time()
         sizes = sorted(len(encode(pattern)) for pattern in patterns)
@@ -92,26 +93,8 @@ def made_up(users: int = 500, seed: int = 1) -> Iterator[list[Interaction]]:
 
 def made(number: int, at: int, compound: float) -> Interaction:
     """Build an interaction of the data set's columns."""
-    return Interaction(
-        bot_id=1,
-        user_id=1,
-        chat_id=1,
-        update_id=number,
-        occurred_at=datetime.fromtimestamp(at, UTC),
-        engagement_type=EngagementType.MESSAGE,
-        sentiment=compound,
-        sentiment_type=SentimentType.NEUTRAL,
-        quality=0.5,
-        is_question=False,
-        is_greeting=False,
-        topics=(),
-        session_id="",
-        reply_latency_seconds=None,
-        characters=0,
-        edited=False,
-        first_name="",
-        language_code=None,
-        text=None,
+    return interaction(
+        number, datetime.fromtimestamp(at, UTC), sentiment=compound, sentiment_type=SentimentType.NEUTRAL
     )
 
 

@@ -12,7 +12,7 @@ import random
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,7 @@ from sklearn.pipeline import Pipeline
 from engagement.clients.predictor import ChurnModel
 from engagement.domain.due import DuePattern
 from engagement.domain.features import NAMES, features
-from engagement.domain.gate import Policy
-from engagement.domain.interaction import EngagementType, Interaction, SentimentType
+from engagement.domain.interaction import Interaction, SentimentType
 from engagement.domain.pattern import EMPTY, Pattern, decode, encode, fold
 from engagement.domain.planning import Thresholds, next_due_at, silence_outreach
 from engagement.domain.profile import ConsentPolicy
@@ -39,8 +38,8 @@ from engagement.store.scores import Scores
 from engagement.store.table import Item, PatternItem, bind
 from infra.local.emulator import Emulator, environment
 from models.train import probabilities
+from tests.builders import NOW, interaction, policy
 
-NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 MODEL = Path(__file__).parents[2] / "models" / "churn"
 SIZES = (1_000, 10_000, 100_000)
 DISTINCT = 1_000
@@ -194,7 +193,7 @@ def run(memory: Memory, model: ChurnModel, writers: int) -> None:
         model=model,
         ml_enabled=True,
         thresholds=THRESHOLDS,
-        policy=Policy(consent=ConsentPolicy.ASSUME, max_per_day=1, min_gap=timedelta(hours=12), enabled=True),
+        policy=policy(consent=ConsentPolicy.ASSUME),
         writers=writers,
     )
     predictor.score_due(Tick(now=NOW, shard=0, of=1), lambda: 900.0)
@@ -229,27 +228,7 @@ def made_up(rng: random.Random) -> Pattern:
 
 def made(number: int, at: datetime) -> Interaction:
     """Build an interaction at a time."""
-    return Interaction(
-        bot_id=1,
-        user_id=1,
-        chat_id=1,
-        update_id=number,
-        occurred_at=at.replace(microsecond=0),
-        engagement_type=EngagementType.MESSAGE,
-        sentiment=0.2,
-        sentiment_type=SentimentType.POSITIVE,
-        quality=0.5,
-        is_question=False,
-        is_greeting=False,
-        topics=(),
-        session_id="",
-        reply_latency_seconds=None,
-        characters=20,
-        edited=False,
-        first_name="",
-        language_code=None,
-        text=None,
-    )
+    return interaction(number, at.replace(microsecond=0), sentiment=0.2, sentiment_type=SentimentType.POSITIVE)
 
 
 if __name__ == "__main__":

@@ -15,31 +15,26 @@ from engagement.errors import BadUpdateError, StoreUnavailableError
 from engagement.store import keys
 from engagement.store.interactions import Interactions, interaction_of
 from engagement.store.table import InteractionItem, Item, OutreachItem, PatternItem, ProfileItem, bind
+from tests.builders import interaction
 
 BOT = 123456
 T0 = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 interactions = Interactions(ttl_days=30)
 
-ADA = Interaction(
+ADA = interaction(
+    90001,
+    T0,
     bot_id=BOT,
-    user_id=7,
-    chat_id=7,
-    update_id=90001,
-    occurred_at=T0,
-    engagement_type=EngagementType.MESSAGE,
     sentiment=0.6369,
     sentiment_type=SentimentType.VERY_POSITIVE,
     quality=0.621,
     is_question=True,
-    is_greeting=False,
     topics=("food", "movies"),
     session_id="997410",
     reply_latency_seconds=900,
     characters=57,
-    edited=False,
     first_name="Ada",
     language_code="en",
-    text=None,
 )
 BARE = replace(
     ADA,
@@ -184,8 +179,8 @@ def test_an_expired_interaction_that_is_still_there_is_not_read(table: str) -> N
 
 def test_a_users_interactions_are_read_and_nobody_elses(table: str) -> None:
     ProfileItem("USER#123456#7", keys.PROFILE, chat_id=7, created_at=T0).save()
-    for interaction in (ADA, BARE, replace(ADA, user_id=8), replace(ADA, bot_id=9)):
-        interactions.add(interaction)
+    for each in (ADA, BARE, replace(ADA, user_id=8), replace(ADA, bot_id=9)):
+        interactions.add(each)
 
     assert sorted(i.update_id for i in interactions.of_user(BOT, 7, T0)) == [90001, 90002]
 

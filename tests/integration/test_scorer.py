@@ -7,8 +7,9 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,11 +17,9 @@ from typing import Any
 import boto3
 import pytest
 
-from engagement.domain.gate import Policy
-from engagement.domain.interaction import EngagementType, Interaction, SentimentType
-from engagement.domain.pattern import EMPTY, Pattern, encode, fold
+from engagement.domain.pattern import Pattern, encode
 from engagement.domain.planning import Thresholds
-from engagement.domain.profile import Consent, ConsentPolicy
+from engagement.domain.profile import Consent
 from engagement.domain.scores import ChurnScores
 from engagement.domain.tick import Tick
 from engagement.errors import BadTickError
@@ -33,40 +32,15 @@ from engagement.store.profiles import Profiles, first_contact_actions
 from engagement.store.scores import Scores
 from engagement.store.table import OutreachItem, PatternItem, ProfileItem, connection, keyed
 from functions.__main__ import LambdaContext, invoke
+from tests import builders
+from tests.builders import NOW, policy
 
 ROOT = Path(__file__).parents[2]
-NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 BOT = 123456
 Sample = Callable[[str], dict[str, Any]]
 
-interaction = Interaction(
-    bot_id=BOT,
-    user_id=1,
-    chat_id=1,
-    update_id=1,
-    occurred_at=NOW,
-    engagement_type=EngagementType.MESSAGE,
-    sentiment=None,
-    sentiment_type=SentimentType.UNKNOWN,
-    quality=0.5,
-    is_question=False,
-    is_greeting=False,
-    topics=(),
-    session_id="",
-    reply_latency_seconds=None,
-    characters=1,
-    edited=False,
-    first_name="",
-    language_code=None,
-    text=None,
-)
-
-
-def silent_for(days: float, active_days: int = 5) -> Pattern:
-    """A user of a few days who has been silent for `days` days."""
-    last = NOW - timedelta(days=days)
-    times = [last - timedelta(days=day) for day in range(active_days)]
-    return fold(EMPTY, [replace(interaction, update_id=i, occurred_at=at) for i, at in enumerate(times)])
+# A user of a few days, unless a test says otherwise.
+silent_for = partial(builders.silent_for, active_days=5)
 
 
 def put(user_id: int, pattern: Pattern | bytes, consent: Consent = Consent.GRANTED, shard: int | None = None) -> None:
@@ -111,7 +85,7 @@ def predictor(**changes: Any) -> BehavioralPredictor:
         "model": Pessimist(),
         "ml_enabled": True,
         "thresholds": Thresholds(re_engagement=0.8, checkin=0.6),
-        "policy": Policy(consent=ConsentPolicy.ASK, max_per_day=1, min_gap=timedelta(hours=12), enabled=True),
+        "policy": policy(),
     }
     return BehavioralPredictor(**(options | changes))
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engagement.domain.due import DuePattern
-from engagement.domain.interaction import EngagementType, Interaction, SentimentType
+from engagement.domain.interaction import Interaction
 from engagement.domain.outreach import OutreachType
 from engagement.domain.pattern import EMPTY, Pattern, encode, fold, last_seen
 from engagement.domain.planning import Thresholds
@@ -19,32 +19,14 @@ from engagement.domain.profile import Profile
 from engagement.domain.scores import ChurnScores
 from engagement.errors import BadUpdateError, StoreUnavailableError
 from engagement.services.analyzer import ATTEMPTS, EngagementAnalyzer, StreamRecord
+from tests import builders
 
 START = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 
 
 def interaction(user_id: int, update_id: int) -> Interaction:
-    return Interaction(
-        bot_id=1,
-        user_id=user_id,
-        chat_id=user_id,
-        update_id=update_id,
-        occurred_at=START + timedelta(minutes=update_id),
-        engagement_type=EngagementType.MESSAGE,
-        sentiment=None,
-        sentiment_type=SentimentType.UNKNOWN,
-        quality=0.5,
-        is_question=False,
-        is_greeting=False,
-        topics=(),
-        session_id="",
-        reply_latency_seconds=None,
-        characters=5,
-        edited=False,
-        first_name="Ada",
-        language_code="en",
-        text=None,
-    )
+    at = START + timedelta(minutes=update_id)
+    return builders.interaction(update_id, at, user_id=user_id, chat_id=user_id)
 
 
 @dataclass(frozen=True)

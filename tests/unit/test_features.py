@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import astuple
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 
 import pytest
@@ -10,41 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engagement.domain.features import NAMES, SILENCE_LIMIT, features, silence_days
-from engagement.domain.interaction import EngagementType, Interaction, SentimentType
+from engagement.domain.interaction import Interaction
 from engagement.domain.pattern import EMPTY, Pattern, decode, encode, fold
 from engagement.domain.scores import rule_scores
+from tests.builders import NOW, interaction, pattern_of
 
-NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 DAY = timedelta(days=1)
 COUNTERS = ("active_days_30", "active_days_90", "active_half_hours_3")
-
-
-def at(when: datetime, update_id: int = 1) -> Interaction:
-    return Interaction(
-        bot_id=1,
-        user_id=1,
-        chat_id=1,
-        update_id=update_id,
-        occurred_at=when,
-        engagement_type=EngagementType.MESSAGE,
-        sentiment=None,
-        sentiment_type=SentimentType.UNKNOWN,
-        quality=0.5,
-        is_question=False,
-        is_greeting=False,
-        topics=(),
-        session_id="",
-        reply_latency_seconds=None,
-        characters=1,
-        edited=False,
-        first_name="",
-        language_code=None,
-        text=None,
-    )
-
-
-def pattern_of(*whens: datetime) -> Pattern:
-    return fold(EMPTY, [at(when, number) for number, when in enumerate(whens, start=1)])
 
 
 def named(pattern: Pattern, now: datetime) -> dict[str, float]:
@@ -52,7 +24,7 @@ def named(pattern: Pattern, now: datetime) -> dict[str, float]:
 
 
 histories = st.lists(st.integers(0, 3 * 365 * 86_400), min_size=1, max_size=60, unique=True).map(
-    lambda ages: [at(NOW - timedelta(seconds=age), number) for number, age in enumerate(ages, start=1)]
+    lambda ages: [interaction(number, NOW - timedelta(seconds=age)) for number, age in enumerate(ages, start=1)]
 )
 clocks = st.integers(-5 * 365 * 86_400, 50 * 365 * 86_400).map(lambda seconds: NOW + timedelta(seconds=seconds))
 
@@ -82,7 +54,7 @@ def test_a_user_never_seen_has_a_finite_score_close_to_one() -> None:
 
 def test_a_user_with_one_interaction_a_second_ago_has_a_finite_score() -> None:
     """R34"""
-    newcomer = pattern_of(NOW - timedelta(seconds=1))
+    newcomer = pattern_of([NOW - timedelta(seconds=1)])
 
     assert all(math.isfinite(value) for value in features(newcomer, NOW))
     assert 0.3 < rule_scores(newcomer, NOW).churn_14d < 0.95
@@ -97,10 +69,10 @@ def test_edits_alone_do_not_make_a_user_seen() -> None:
 
 def test_an_interaction_of_the_future_counts_as_just_now() -> None:
     """A clock that is wrong by an hour must not put an age below zero."""
-    ahead = pattern_of(NOW + timedelta(hours=1))
+    ahead = pattern_of([NOW + timedelta(hours=1)])
 
     assert silence_days(ahead, NOW) == 0
-    assert features(ahead, NOW) == pytest.approx(features(pattern_of(NOW), NOW))
+    assert features(ahead, NOW) == pytest.approx(features(pattern_of([NOW]), NOW))
 
 
 @given(history=histories, hours=st.lists(st.integers(0, 24 * 400), min_size=2, max_size=8))
@@ -149,11 +121,11 @@ def test_a_replayed_history_gives_the_features_that_were_served_then(history: li
     """
     then = NOW - timedelta(seconds=ago)
     served = EMPTY
-    for interaction in sorted(history, key=lambda interaction: interaction.occurred_at):
-        if interaction.occurred_at < then:
-            served = decode(encode(fold(served, [interaction])))
+    for event in sorted(history, key=lambda event: event.occurred_at):
+        if event.occurred_at < then:
+            served = decode(encode(fold(served, [event])))
 
-    replayed = fold(EMPTY, [interaction for interaction in reversed(history) if interaction.occurred_at < then])
+    replayed = fold(EMPTY, [event for event in reversed(history) if event.occurred_at < then])
 
     assert features(replayed, then) == features(served, then)
 
@@ -161,9 +133,9 @@ def test_a_replayed_history_gives_the_features_that_were_served_then(history: li
 def test_active_days_and_half_hours_weigh_by_their_half_life() -> None:
     """One active day, 30 days before a midnight: half a day of half-life 30; and 90 days before: half of the other."""
     midnight = NOW.replace(hour=0)
-    month = named(pattern_of(midnight - 30 * DAY), midnight)
-    quarter = named(pattern_of(midnight - 90 * DAY, midnight), midnight)
-    days = named(pattern_of(midnight - 3 * DAY), midnight)
+    month = named(pattern_of([midnight - 30 * DAY]), midnight)
+    quarter = named(pattern_of([midnight - 90 * DAY, midnight]), midnight)
+    days = named(pattern_of([midnight - 3 * DAY]), midnight)
 
     assert month["active_days_30"] == pytest.approx(math.log1p(0.5))
     assert quarter["active_days_90"] == pytest.approx(math.log1p(1.5))
@@ -173,7 +145,7 @@ def test_active_days_and_half_hours_weigh_by_their_half_life() -> None:
 def test_a_habit_fades_faster_past_a_month_of_silence() -> None:
     """A regular who has been away for 92 days: a third of a month's weight, to the power of 0.75."""
     midnight = NOW.replace(hour=0)
-    regular = pattern_of(*(midnight - number * DAY for number in range(92, 120)))
+    regular = pattern_of(midnight - number * DAY for number in range(92, 120))
 
     away = named(regular, midnight)
 
@@ -185,8 +157,8 @@ def test_a_habit_fades_faster_past_a_month_of_silence() -> None:
 def test_own_gaps_tell_a_monthly_user_from_a_daily_one() -> None:
     """After five silent days, gaps of 29 days say "as usual", gaps of one day say nothing as long was ever seen."""
     last = NOW - 5 * DAY
-    monthly = pattern_of(*(last - 29 * number * DAY for number in range(12)))
-    daily = pattern_of(*(last - number * DAY for number in range(12)))
+    monthly = pattern_of(last - 29 * number * DAY for number in range(12))
+    daily = pattern_of(last - number * DAY for number in range(12))
 
     # Longer than 5 days: eleven gaps of 29 and the assumed 16 and 64; longer than 35: only the 64.
     assert named(monthly, NOW)["own_gap_log_odds"] == pytest.approx(math.log(1.5 / 12.5))
@@ -195,8 +167,8 @@ def test_own_gaps_tell_a_monthly_user_from_a_daily_one() -> None:
 
 def test_the_rule_ranks_a_silent_regular_above_an_active_one_and_below_a_stranger() -> None:
     """The fallback has to sort users even though no model is there."""
-    active = pattern_of(*(NOW - number * DAY for number in range(30)))
-    drifting = pattern_of(*(NOW - number * DAY for number in range(20, 50)))
+    active = pattern_of(NOW - number * DAY for number in range(30))
+    drifting = pattern_of(NOW - number * DAY for number in range(20, 50))
 
     scores = [rule_scores(pattern, NOW).churn_14d for pattern in (active, drifting, EMPTY)]
 

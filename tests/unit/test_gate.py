@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from engagement.domain.gate import Decision, Policy, Reason, charge, decide, local_date, start_of_day
 from engagement.domain.profile import Consent, ConsentPolicy, Profile
 from engagement.errors import SettingsError
+from tests.builders import NOW, policy, profile
 
-NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 ZONES = (
     "UTC",
@@ -28,24 +28,8 @@ ZONES = (
     "Australia/Lord_Howe",
     "Nowhere/Atlantis",
 )
-POLICY = Policy(consent=ConsentPolicy.ASK, max_per_day=1, min_gap=12 * HOUR, enabled=True)
-PROFILE = Profile(
-    bot_id=1,
-    user_id=7,
-    chat_id=7,
-    first_name="Ada",
-    language_code="en",
-    consent=Consent.GRANTED,
-    opted_out=False,
-    blocked=False,
-    status_at=None,
-    epoch=0,
-    cap_day=None,
-    cap_count=0,
-    next_ok_at=None,
-    zone="UTC",
-    created_at=NOW - 90 * DAY,
-)
+POLICY = policy()
+PROFILE = profile()
 
 
 def ask(

@@ -2,40 +2,24 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from engagement.domain.gate import Decision, Policy, Reason
 from engagement.domain.outreach import MOVES, Outreach, OutreachKey, OutreachState, OutreachType
-from engagement.domain.profile import Consent, ConsentPolicy, Profile
+from engagement.domain.profile import Consent, Profile
 from engagement.domain.templates import BY_NAME
 from engagement.domain.tick import Tick
 from engagement.errors import StoreUnavailableError
 from engagement.services.outreach import ProactiveOutreachService
 from engagement.services.sending import ADVICE, DeliveryReport, StopReason, Transport
+from tests.builders import NOW, policy, profile
 
-NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 DAY = timedelta(days=1)
-POLICY = Policy(consent=ConsentPolicy.ASK, max_per_day=1, min_gap=timedelta(hours=12), enabled=True)
-PROFILE = Profile(
-    bot_id=1,
-    user_id=7,
-    chat_id=7,
-    first_name="Ada",
-    language_code="en",
-    consent=Consent.GRANTED,
-    opted_out=False,
-    blocked=False,
-    status_at=None,
-    epoch=0,
-    cap_day=None,
-    cap_count=0,
-    next_ok_at=None,
-    zone="UTC",
-    created_at=NOW - 90 * DAY,
-)
+POLICY = policy()
+PROFILE = profile()
 
 
 class Plans:

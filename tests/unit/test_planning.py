@@ -1,13 +1,11 @@
 """Who is written to about their silence, and how rarely; and when a score is looked at again."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engagement.domain.interaction import EngagementType, Interaction, SentimentType
 from engagement.domain.outreach import OutreachType
 from engagement.domain.pattern import EMPTY, Pattern, fold
 from engagement.domain.planning import (
@@ -24,55 +22,12 @@ from engagement.domain.planning import (
     silence_outreach,
     usual_gap,
 )
-from engagement.domain.profile import Consent, Profile
 from engagement.domain.scores import ChurnScores, rule_scores
+from tests.builders import interaction, pattern_of, profile
 
 START = datetime(2026, 1, 5, 19, 0, tzinfo=UTC)
 THRESHOLDS = Thresholds(re_engagement=0.8, checkin=0.6)
 MIN_GAP = timedelta(hours=12)
-
-interaction = Interaction(
-    bot_id=1,
-    user_id=2,
-    chat_id=2,
-    update_id=1,
-    occurred_at=START,
-    engagement_type=EngagementType.MESSAGE,
-    sentiment=None,
-    sentiment_type=SentimentType.UNKNOWN,
-    quality=0.5,
-    is_question=False,
-    is_greeting=False,
-    topics=(),
-    session_id="",
-    reply_latency_seconds=None,
-    characters=1,
-    edited=False,
-    first_name="",
-    language_code=None,
-    text=None,
-)
-profile = Profile(
-    bot_id=1,
-    user_id=2,
-    chat_id=2,
-    first_name="Ada",
-    language_code="en",
-    consent=Consent.GRANTED,
-    opted_out=False,
-    blocked=False,
-    status_at=None,
-    epoch=0,
-    cap_day=None,
-    cap_count=0,
-    next_ok_at=None,
-    zone="UTC",
-    created_at=START,
-)
-
-
-def pattern_of(times: list[datetime]) -> Pattern:
-    return fold(EMPTY, [replace(interaction, update_id=i, occurred_at=at) for i, at in enumerate(times)])
 
 
 def every(days: int, count: int = 10) -> Pattern:
@@ -171,9 +126,9 @@ def test_our_last_message_must_be_two_weeks_old() -> None:
     now = START + timedelta(days=30)
     sent_at = now - REST
 
-    assert rested(profile, MIN_GAP, now)
-    assert rested(replace(profile, next_ok_at=sent_at + MIN_GAP), MIN_GAP, now)
-    assert not rested(replace(profile, next_ok_at=sent_at + timedelta(seconds=1) + MIN_GAP), MIN_GAP, now)
+    assert rested(profile(), MIN_GAP, now)
+    assert rested(profile(next_ok_at=sent_at + MIN_GAP), MIN_GAP, now)
+    assert not rested(profile(next_ok_at=sent_at + timedelta(seconds=1) + MIN_GAP), MIN_GAP, now)
 
 
 @st.composite
@@ -213,7 +168,7 @@ def test_the_longer_the_silence_the_more_seldom_it_is_looked_at(silent_days: flo
 
 def test_a_pattern_without_an_interaction_is_not_looked_at() -> None:
     """R34: only edits were seen; the first real interaction puts the user into the index."""
-    edits_only = fold(EMPTY, [replace(interaction, edited=True)])
+    edits_only = fold(EMPTY, [interaction(occurred_at=START, edited=True)])
 
     assert next_due_at(edits_only, START) is None
     assert silence_outreach(edits_only, churn(1.0), THRESHOLDS, START) is None

@@ -4,7 +4,7 @@ import math
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import groupby, pairwise
 
 import pytest
@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from engagement.domain.due import DuePattern
 from engagement.domain.features import NAMES
 from engagement.domain.gate import Policy
-from engagement.domain.interaction import EngagementType, Interaction, SentimentType
 from engagement.domain.outreach import Outreach, OutreachKey, OutreachState
 from engagement.domain.pattern import EMPTY, Pattern, encode, fold
 from engagement.domain.planning import NUDGES, REST, Thresholds
@@ -25,61 +24,17 @@ from engagement.domain.tick import Tick
 from engagement.errors import ModelUnavailableError, StoreUnavailableError
 from engagement.services.outreach import ProactiveOutreachService
 from engagement.services.predictor import RESERVE_SECONDS, BehavioralPredictor, ScoringReport
+from tests.builders import NOW, interaction, pattern_of, policy, profile, silent_for
 
-NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 BOT = 123456
 TICK = Tick(now=NOW, shard=0, of=1)
 MIN_GAP = timedelta(hours=12)
-POLICY = Policy(consent=ConsentPolicy.ASK, max_per_day=1, min_gap=MIN_GAP, enabled=True)
+POLICY = policy(min_gap=MIN_GAP)
 LEAVING = ChurnScores(0.95, 0.9, 0.85)
 DRIFTING = ChurnScores(0.8, 0.7, 0.6)
 STAYING = ChurnScores(0.3, 0.2, 0.1)
 
-interaction = Interaction(
-    bot_id=BOT,
-    user_id=1,
-    chat_id=1,
-    update_id=1,
-    occurred_at=NOW,
-    engagement_type=EngagementType.MESSAGE,
-    sentiment=None,
-    sentiment_type=SentimentType.UNKNOWN,
-    quality=0.5,
-    is_question=False,
-    is_greeting=False,
-    topics=(),
-    session_id="",
-    reply_latency_seconds=None,
-    characters=1,
-    edited=False,
-    first_name="",
-    language_code=None,
-    text=None,
-)
-PROFILE = Profile(
-    bot_id=BOT,
-    user_id=1,
-    chat_id=1,
-    first_name="Ada",
-    language_code="en",
-    consent=Consent.GRANTED,
-    opted_out=False,
-    blocked=False,
-    status_at=None,
-    epoch=0,
-    cap_day=None,
-    cap_count=0,
-    next_ok_at=None,
-    zone="UTC",
-    created_at=NOW - timedelta(days=60),
-)
-
-
-def silent_for(days: float) -> Pattern:
-    """A daily user of two weeks who has been silent for `days` days."""
-    last = NOW - timedelta(days=days)
-    times = [last - timedelta(days=day) for day in range(14)]
-    return fold(EMPTY, [replace(interaction, update_id=i, occurred_at=at) for i, at in enumerate(times)])
+PROFILE = profile(bot_id=BOT, user_id=1, chat_id=1)
 
 
 @dataclass
@@ -423,7 +378,7 @@ def test_a_damaged_pattern_does_not_stop_the_others() -> None:
 
 @pytest.mark.parametrize(
     "pattern",
-    [EMPTY, fold(EMPTY, [interaction]), fold(EMPTY, [replace(interaction, edited=True)])],
+    [EMPTY, fold(EMPTY, [interaction()]), fold(EMPTY, [interaction(edited=True)])],
     ids=["empty", "new user", "edits only"],
 )
 def test_a_new_user_and_an_empty_pattern_get_a_finite_score_and_no_message(pattern: Pattern) -> None:
@@ -545,7 +500,7 @@ def habits(draw: st.DrawFn) -> Pattern:
     times = [NOW]
     for gap in gaps:
         times.append((times[-1] - timedelta(days=gap)).replace(microsecond=0))
-    return fold(EMPTY, [replace(interaction, update_id=i, occurred_at=at) for i, at in enumerate(times)])
+    return pattern_of(times)
 
 
 @given(habits(), st.sampled_from([LEAVING, DRIFTING, None]), st.booleans())

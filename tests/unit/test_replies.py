@@ -1,7 +1,6 @@
 """The bot's own words: honest about what is kept, safe with any name, within Telegram's limits."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
 from html.parser import HTMLParser
 
 import pytest
@@ -12,28 +11,13 @@ from engagement.domain.callbacks import CONSENT_NO, CONSENT_YES
 from engagement.domain.profile import Consent, ConsentPolicy, Profile
 from engagement.domain.replies import Replies, Reply
 from engagement.domain.update import Contact
+from tests.builders import profile
 
 ASK = Replies(ConsentPolicy.ASK, stores_text=False, keep_days=365)
 ASSUME = Replies(ConsentPolicy.ASSUME, stores_text=False, keep_days=365)
 KEEPS_TEXT = Replies(ConsentPolicy.ASK, stores_text=True, keep_days=30)
 ADA = Contact(chat_id=7, first_name="Ada", language_code="en")
-PROFILE = Profile(
-    bot_id=1,
-    user_id=7,
-    chat_id=7,
-    first_name="Ada",
-    language_code=None,
-    consent=Consent.GRANTED,
-    opted_out=False,
-    blocked=False,
-    status_at=None,
-    epoch=0,
-    cap_day=None,
-    cap_count=0,
-    next_ok_at=None,
-    zone="UTC",
-    created_at=datetime(2026, 1, 1, tzinfo=UTC),
-)
+PROFILE = profile(language_code=None)
 
 
 class Visible(HTMLParser):

@@ -8,38 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engagement.domain.interaction import EngagementType, Interaction, SentimentType
-from engagement.domain.pattern import EMPTY, HOURS_OF_WEEK, Pattern, fold
+from engagement.domain.pattern import EMPTY, HOURS_OF_WEEK, Pattern
 from engagement.domain.timing import PRIOR, best_send_time, hour_shares
+from tests.builders import pattern_of
 
 MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
 DAY = timedelta(hours=24)
-
-interaction = Interaction(
-    bot_id=1,
-    user_id=2,
-    chat_id=2,
-    update_id=1,
-    occurred_at=MONDAY,
-    engagement_type=EngagementType.MESSAGE,
-    sentiment=None,
-    sentiment_type=SentimentType.UNKNOWN,
-    quality=0.5,
-    is_question=False,
-    is_greeting=False,
-    topics=(),
-    session_id="",
-    reply_latency_seconds=None,
-    characters=1,
-    edited=False,
-    first_name="",
-    language_code=None,
-    text=None,
-)
-
-
-def pattern_of(times: list[datetime]) -> Pattern:
-    return fold(EMPTY, [replace(interaction, update_id=i, occurred_at=at) for i, at in enumerate(times)])
 
 
 def daily_at(*hours: int, days: int = 14) -> Pattern:

@@ -12,7 +12,7 @@ from engagement.domain.delivery import Delivery, DeliveryOutcome
 from engagement.domain.gate import Policy
 from engagement.domain.outreach import Outreach, OutreachKey, OutreachState, OutreachType
 from engagement.domain.pattern import EMPTY, Pattern, encode
-from engagement.domain.profile import Consent, ConsentPolicy, Profile
+from engagement.domain.profile import Consent, Profile
 from engagement.domain.tick import Tick
 from engagement.services.outreach import ProactiveOutreachService
 from engagement.services.sending import DeliveryReport, Transport
@@ -24,6 +24,7 @@ from engagement.store.pauses import Pauses
 from engagement.store.profiles import Profiles
 from engagement.store.table import Item, OutreachItem, PatternItem, ProfileItem, bind
 from infra.local.emulator import Emulator, environment
+from tests import builders
 
 BOT = 123456
 LEASE_SECONDS = 300
@@ -208,7 +209,7 @@ def table(client: dict[str, str]) -> Iterator[str]:
 
 @pytest.fixture
 def policy() -> Policy:
-    return Policy(consent=ConsentPolicy.ASK, max_per_day=1, min_gap=timedelta(hours=12), enabled=True)
+    return builders.policy()
 
 
 @pytest.fixture

@@ -1,0 +1,79 @@
+"""What most tests start from: an interaction, a profile, a policy, a pattern; a test names only what it is about."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from engagement.domain.gate import Policy
+from engagement.domain.interaction import EngagementType, Interaction, SentimentType
+from engagement.domain.pattern import EMPTY, Pattern, fold
+from engagement.domain.profile import Consent, ConsentPolicy, Profile
+
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+"""A Sunday noon."""
+
+_INTERACTION = Interaction(
+    bot_id=1,
+    user_id=7,
+    chat_id=7,
+    update_id=1,
+    occurred_at=NOW,
+    engagement_type=EngagementType.MESSAGE,
+    sentiment=None,
+    sentiment_type=SentimentType.UNKNOWN,
+    quality=0.5,
+    is_question=False,
+    is_greeting=False,
+    topics=(),
+    session_id="",
+    reply_latency_seconds=None,
+    characters=1,
+    edited=False,
+    first_name="",
+    language_code=None,
+    text=None,
+)
+_PROFILE = Profile(
+    bot_id=1,
+    user_id=7,
+    chat_id=7,
+    first_name="Ada",
+    language_code="en",
+    consent=Consent.GRANTED,
+    opted_out=False,
+    blocked=False,
+    status_at=None,
+    epoch=0,
+    cap_day=None,
+    cap_count=0,
+    next_ok_at=None,
+    zone="UTC",
+    created_at=NOW - timedelta(days=90),
+)
+_POLICY = Policy(consent=ConsentPolicy.ASK, max_per_day=1, min_gap=timedelta(hours=12), enabled=True)
+
+
+def interaction(update_id: int = 1, occurred_at: datetime = NOW, **changes: object) -> Interaction:
+    """A plain message in a language the lexicon does not speak, apart from the changes."""
+    return replace(_INTERACTION, update_id=update_id, occurred_at=occurred_at, **changes)
+
+
+def profile(**changes: object) -> Profile:
+    """A user who said yes and was never written to, apart from the changes."""
+    return replace(_PROFILE, **changes)
+
+
+def policy(**changes: object) -> Policy:
+    """One message a day, half a day apart, to those who said yes, apart from the changes."""
+    return replace(_POLICY, **changes)
+
+
+def pattern_of(times: Iterable[datetime]) -> Pattern:
+    """The pattern of a user with one interaction at each of `times`."""
+    return fold(EMPTY, [interaction(number, at) for number, at in enumerate(times)])
+
+
+def silent_for(days: float, active_days: int = 14) -> Pattern:
+    """A daily user of `active_days` who at `NOW` has been silent for `days`."""
+    last = NOW - timedelta(days=days)
+    return pattern_of(last - timedelta(days=day) for day in range(active_days))
