@@ -58,8 +58,7 @@ def aws(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
         monkeypatch.setenv(name, value)
     # Clients made for another test belong to its account.
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
-    secrets._provider.cache_clear()
-    secrets._absent_until.clear()
+    secrets.forget()
     return variables
 
 

@@ -187,9 +187,9 @@ def story(population: Population, ledger: Ledger, outreach: Sequence[OutreachIte
         return f"day {(at - population.start).days + 1:2}, {at:%H:%M}"
 
     lines = Text()
-    lines.append("messages a day  ", "bold").append(bars([per_day[day] for day in range(days)]) + "\n", "cyan")
+    lines.append("messages a day   ", "bold").append(bars([per_day[day] for day in range(days)]) + "\n", "cyan")
     risks = [ledger.risk[person.user_id].get(day, 0.0) for day in range(days)]
-    lines.append("risk of leaving ", "bold").append(bars(risks, top=1.0) + "\n\n", "red")
+    lines.append("risk of leaving  ", "bold").append(bars(risks, top=1.0) + "\n\n", "red")
     events = [(mine[0].at, "sends /start" + (" and agrees to be written to" if person.consents else ""))]
     events.append((before[-1].at, f"says something for the last time ({len(before)} times so far), then is silent"))
     events.append((item.planned_at, f"the risk is {item.priority:.0%}: {item.outreach_type} is planned"))
@@ -265,7 +265,8 @@ def show(
     reached = Table(title="Who was written to", title_justify="left", expand=True, show_header=False)
     reached.add_row("times a pattern was scored", f"{figures['scored']:,} by {', '.join(figures['scored_by'])}")
     reached.add_row("outreach planned", str(figures["planned"]))
-    reached.add_row("sent", str(figures["sent"]))
+    for state, count in figures["outreach_by_state"].items():
+        reached.add_row(f"  {state}", str(count))
     reached.add_row("came back afterwards", str(figures["came_back_after_outreach"]))
     reached.add_row("best hour learned to within an hour", f"{figures['best_hour_within_one']:.0%} of people")
     why_not = Table(title="Why others were not (each time it was asked)", title_justify="left", expand=True)

@@ -1,6 +1,6 @@
 """What a cold start costs each function: seconds and peak memory from a fresh interpreter with the staged layers.
 
-Run after `make build`: python tests/bench/bench_cold_start.py. The floor is what no function can do without, imported
+Run: python tests/bench/bench_cold_start.py. The floor is what no function can do without, imported
 by the same interpreter: botocore's session.
 """
 
@@ -12,13 +12,16 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
+from boto3.session import Session
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
 from engagement import settings
+from infra import build
+from infra.local.emulator import REGION, Emulator, environment
 
-ROOT = Path(__file__).parents[2]
+TOKEN_PARAMETER = "/rekindle/bench/bot-token"
 RUNS = 7
 FUNCTIONS = {
     "webhook": settings.WebhookSettings,
@@ -30,31 +33,39 @@ FUNCTIONS = {
 
 
 def main() -> None:
-    """Print one row per function: CPU seconds, wall seconds, peak memory, and the ratio to the floor."""
-    layers = ROOT / "build" / "layers" / ("arm64" if platform.machine() == "aarch64" else "x86_64")
-    if not (layers / "core").exists():
-        sys.exit("the layers are not staged; run `.venv/bin/python -m infra.build` first")
-    path = os.pathsep.join(str(p) for p in (ROOT, layers / "core" / "python", layers / "inference" / "python"))
+    """Print one row per function: CPU seconds, the ratio to the floor, and peak memory."""
+    architecture = "arm64" if platform.machine() == "aarch64" else "x86_64"
+    layers = build.stage(architecture)
+    shared = [layers.core / "python", layers.inference / "python"]
     report = Table("function", "CPU s", "x floor", "peak MB")
-    floor = 0.0
-    for name in track(["(floor: botocore.session)", *FUNCTIONS], description="importing", transient=True):
-        statement = "import botocore.session" if name.startswith("(") else f"import functions.{name}.handler"
-        environment = {"PYTHONPATH": path, "AWS_DEFAULT_REGION": "us-east-1", "PYTHONDONTWRITEBYTECODE": "1"}
-        environment |= variables(FUNCTIONS[name]) if name in FUNCTIONS else {}
-        cpu, memory = measure(statement, environment)
-        floor = floor or cpu
-        report.add_row(name, f"{cpu:.3f}", f"{cpu / floor:.1f}", f"{memory:.0f}")
+    with Emulator() as aws:
+        access = environment(aws.endpoint)
+        ssm = Session(access["AWS_ACCESS_KEY_ID"], access["AWS_SECRET_ACCESS_KEY"], region_name=REGION).client(
+            "ssm", endpoint_url=aws.endpoint
+        )
+        # The sender takes its token at the cold start.
+        ssm.put_parameter(Name=TOKEN_PARAMETER, Value="1:" + "A" * 35, Type="SecureString")
+        floor, memory = measure("import botocore.session", path_of(shared))
+        report.add_row("(floor: botocore.session)", f"{floor:.3f}", "1.0", f"{memory:.0f}")
+        for name, cls in track(FUNCTIONS.items(), description="importing", transient=True):
+            staged = build.stage_function(name, ["churn"] if name == "scorer" else [])
+            variables = path_of([staged, *shared]) | access | settings_of(cls)
+            cpu, memory = measure(f"import functions.{name}.handler", variables)
+            report.add_row(name, f"{cpu:.3f}", f"{cpu / floor:.1f}", f"{memory:.0f}")
     Console().print(report)
 
 
-def variables(cls: type[settings.Settings]) -> dict[str, str]:
+def path_of(folders: list[Path]) -> dict[str, str]:
+    """Return the variables that make these folders the only place to import from."""
+    return {"PYTHONPATH": os.pathsep.join(map(str, folders)), "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def settings_of(cls: type[settings.Settings]) -> dict[str, str]:
     """Return an environment that `cls.from_env` accepts."""
     sample = {str: "off", int: "1", float: "1"}
     env = {field.name.upper(): sample[field.type] for field in fields(cls)}  # type: ignore[index]
-    env |= {"TABLE_NAME": "t", "POWERTOOLS_SERVICE_NAME": "bench", "POWERTOOLS_METRICS_NAMESPACE": "bench"}
-    env |= {"CONSENT_POLICY": "ask", "TELEGRAM_API_URL": "http://127.0.0.1:1", "LEASE_SECONDS": "600"}
-    env |= {"ML_PREDICTION_ENABLED": "on"}
-    return env | {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_ENDPOINT_URL": "http://127.0.0.1:1"}
+    env |= {"CONSENT_POLICY": "ask", "ML_PREDICTION_ENABLED": "on", "BOT_TOKEN_PARAMETER": TOKEN_PARAMETER}
+    return env | {"POWERTOOLS_SERVICE_NAME": "bench", "POWERTOOLS_METRICS_NAMESPACE": "bench"}
 
 
 def measure(statement: str, environment: dict[str, str]) -> tuple[float, float]:

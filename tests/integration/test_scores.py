@@ -17,6 +17,7 @@ from engagement.domain.scores import ChurnScores
 from engagement.errors import StoreUnavailableError
 from engagement.store import keys
 from engagement.store.due import due_rows
+from engagement.store.outreaches import Outreaches
 from engagement.store.scores import BATCH_GET_ATTEMPTS, Scores
 from engagement.store.table import Item, PatternItem, connection
 
@@ -90,8 +91,11 @@ def test_the_index_of_keys_is_asked_for_keys_alone(table: str, requests: list[tu
     put(1)
 
     assert list(due_rows("SCORE#00", NOW, page=10)) == [(keys.user(BOT, 1), keys.PATTERN)]
-    (query,) = [params for operation, params in requests if operation == "Query"]
-    assert "FilterExpression" not in query
+    assert list(Scores().due(0, NOW)) == [(BOT, 1)]
+    assert Outreaches().due(0, NOW, limit=10) == []
+    queries = [params for operation, params in requests if operation == "Query"]
+    assert len(queries) == 3
+    assert not any("FilterExpression" in query for query in queries)
 
 
 def test_patterns_are_loaded_consistently_and_in_batches_of_a_hundred(

@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import boto3
 import pytest
 
+from engagement.clients import secrets
 from engagement.domain.delivery import Delivery, DeliveryOutcome
 from engagement.domain.gate import Policy
 from engagement.domain.outreach import Outreach, OutreachKey, OutreachState, OutreachType
@@ -195,6 +197,9 @@ def client(emulator: Emulator) -> Iterator[dict[str, str]]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in variables.items():
             patch.setenv(name, value)
+        # Clients made before belong to another test's account.
+        patch.setattr(boto3, "DEFAULT_SESSION", None)
+        secrets.forget()
         bind("rekindle")
         yield variables
 
