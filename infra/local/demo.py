@@ -22,8 +22,8 @@ from infra.local.summary import PROMISES, Ledger, Reached, Records, show, summar
 from infra.local.telegram import bot_api, updates
 
 HOUR = timedelta(hours=1)
-SCORE_EVERY = 6
-"""Virtual hours between the scorer's ticks; the deployed schedule is finer than a replay needs."""
+SCORE_EVERY, SEND_EVERY = 12, 2
+"""Virtual hours between ticks; the deployed schedules are finer than a replay needs."""
 REDELIVER_EVERY = 40
 """Telegram sends an update again when an answer got lost: here one in so many."""
 WIDTH = 100
@@ -62,7 +62,8 @@ class World:
         if ends.hour % SCORE_EVERY == 0:
             self.suite.wait_until_drained()
             self._tick("scorer", ends)
-        self._tick("outreach_sender", ends)
+        if ends.hour % SEND_EVERY == 0:
+            self._tick("outreach_sender", ends)
         if ends.hour == 0:
             self._tick("housekeeper", ends)
         self._let_people_react(ends)

@@ -157,7 +157,7 @@ def bars(values: Sequence[float], top: float | None = None) -> str:
 def learned(population: Population, patterns: Sequence[PatternItem]) -> Table:
     """Show the model's opinion of each group beside what the simulator knows about it."""
     table = Table(title="What was learned", title_justify="left", expand=True)
-    for heading in ("who they really are", "people", "interactions", "risk of 14 days' silence", ""):
+    for heading in ("who they really are", "people", "interactions", "14-day risk", ""):
         table.add_column(heading, justify="right" if heading in ("people", "interactions") else "left")
     for fate in Fate:
         group = [p for p in patterns if population.people[keys.user_of(p.pk)[1]].fate is fate]
@@ -166,7 +166,7 @@ def learned(population: Population, patterns: Sequence[PatternItem]) -> Table:
             continue
         risk = mean(risks) if risks else 0.0
         events = sum(decode(p.state).total for p in group)
-        table.add_row(fate.value, str(len(group)), str(events), f"{risk:4.0%}", "█" * round(risk * 24))
+        table.add_row(fate.value, str(len(group)), str(events), f"{risk:4.0%}", "█" * round(risk * 16))
     return table
 
 
