@@ -144,11 +144,7 @@ def main(seed: int, days: int, keep: bool, picture: Path | None) -> None:
     """Run the demo and exit non-zero when a promise was broken."""
     console = Console(record=True, width=WIDTH) if picture else Console()
     try:
-        figures = run(console, seed=seed, days=days, keep=keep)
-        if picture:
-            # Whoever looks at it has a monospaced font; it need not be fetched from anywhere.
-            drawn = re.sub(r"@font-face {.*?}", "", console.export_svg(title="make demo"), flags=re.DOTALL)
-            picture.write_text(drawn)
+        figures = run(console, seed=seed, days=days, keep=keep, picture=picture)
     except LocalAwsError as error:
         raise click.ClickException(str(error)) from None
     except KeyboardInterrupt:
@@ -157,7 +153,7 @@ def main(seed: int, days: int, keep: bool, picture: Path | None) -> None:
         raise click.ClickException(f"not as it should be: {', '.join(broken)}; see {_shown(OUTPUT)}/summary.json")
 
 
-def run(console: Console, *, seed: int, days: int, keep: bool) -> dict[str, Any]:
+def run(console: Console, *, seed: int, days: int, keep: bool, picture: Path | None = None) -> dict[str, Any]:
     """Play the weeks, write build/demo/summary.json, show it, and return its figures."""
     began = time.monotonic()
     population = Population(seed, six_weeks_ago(datetime.now(UTC)))
@@ -196,6 +192,10 @@ def run(console: Console, *, seed: int, days: int, keep: bool) -> dict[str, Any]
         progress.stop()
         show(console, population, world.ledger, records, figures, days)
         console.print(f"All figures: {_shown(OUTPUT)}/summary.json   {figures['seconds']['all']} s")
+        if picture:
+            # Whoever looks at it has a monospaced font; it need not be fetched from anywhere.
+            drawn = re.sub(r"@font-face {.*?}", "", console.export_svg(title="make demo"), flags=re.DOTALL)
+            picture.write_text(drawn)
         if keep:
             suite.clock.release()
             _wait(console, suite)
