@@ -8,7 +8,7 @@ from engagement.domain.gate import Policy
 from engagement.domain.tick import Tick
 from engagement.errors import SettingsError
 from engagement.services.outreach import ProactiveOutreachService
-from engagement.services.sending import Transport
+from engagement.services.transport import Transport
 from engagement.settings import OutreachSenderSettings
 from engagement.store import leases, outreaches, patterns, pauses, profiles, table
 from engagement.telemetry import count, logger, metrics

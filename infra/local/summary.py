@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from engagement.domain.outreach import OutreachState
-from engagement.domain.pattern import decode
+from engagement.domain.pattern_bytes import decode
 from engagement.domain.timing import HOURS, hour_shares
 from engagement.store import keys
 from engagement.store.table import InteractionItem, Item, OutreachItem, PatternItem, ProfileItem

@@ -63,7 +63,7 @@ def path_of(folders: list[Path]) -> dict[str, str]:
 def settings_of(cls: type[settings.Settings]) -> dict[str, str]:
     """Return an environment that `cls.from_env` accepts."""
     sample = {str: "off", int: "1", float: "1"}
-    env = {field.name.upper(): sample[field.type] for field in fields(cls)}  # type: ignore[index]
+    env = {field.name.upper(): sample[field.type] for field in fields(cls)}
     env |= {"CONSENT_POLICY": "ask", "ML_PREDICTION_ENABLED": "on", "BOT_TOKEN_PARAMETER": TOKEN_PARAMETER}
     return env | {"POWERTOOLS_SERVICE_NAME": "bench", "POWERTOOLS_METRICS_NAMESPACE": "bench"}
 

@@ -20,7 +20,8 @@ from rich.progress import track
 from rich.table import Table
 
 from engagement.domain.interaction import Interaction, SentimentType
-from engagement.domain.pattern import EMPTY, decode, encode, fold
+from engagement.domain.pattern import EMPTY, fold
+from engagement.domain.pattern_bytes import decode, encode
 from tests.builders import interaction
 
 BATCH = 20

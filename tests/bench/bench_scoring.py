@@ -27,7 +27,8 @@ from engagement.clients.predictor import ChurnModel
 from engagement.domain.due import DuePattern
 from engagement.domain.features import NAMES, features
 from engagement.domain.interaction import Interaction, SentimentType
-from engagement.domain.pattern import EMPTY, Pattern, decode, encode, fold
+from engagement.domain.pattern import EMPTY, Pattern, fold
+from engagement.domain.pattern_bytes import decode, encode
 from engagement.domain.planning import Thresholds, next_due_at, silence_outreach
 from engagement.domain.profile import ConsentPolicy
 from engagement.domain.scores import ChurnScores
@@ -186,10 +187,10 @@ def store_costs(states: list[bytes], model: ChurnModel) -> Table:
 def run(memory: Memory, model: ChurnModel, writers: int) -> None:
     """Score everybody in `memory`."""
     predictor = BehavioralPredictor(
-        scores=memory,  # type: ignore[arg-type] # no profiles, so nothing is ever planned
+        scores=memory,  # no profiles, so nothing is ever planned
         profiles=memory,
         outreaches=memory,
-        planner=memory,  # type: ignore[arg-type]
+        planner=memory,
         model=model,
         ml_enabled=True,
         thresholds=THRESHOLDS,

@@ -14,7 +14,8 @@ import pytest
 
 from engagement.domain.callbacks import STOP
 from engagement.domain.outreach import OutreachState
-from engagement.domain.pattern import Pattern, decode
+from engagement.domain.pattern import Pattern
+from engagement.domain.pattern_bytes import decode
 from engagement.domain.profile import Consent
 from engagement.store import keys
 from engagement.store.table import InteractionItem, Item, OutreachItem, PatternItem, ProfileItem

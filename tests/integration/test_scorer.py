@@ -17,7 +17,8 @@ from typing import Any
 import boto3
 import pytest
 
-from engagement.domain.pattern import Pattern, encode
+from engagement.domain.pattern import Pattern
+from engagement.domain.pattern_bytes import encode
 from engagement.domain.planning import Thresholds
 from engagement.domain.profile import Consent
 from engagement.domain.scores import ChurnScores
@@ -421,7 +422,7 @@ class Meter:
 @pytest.fixture
 def meter(table: str) -> Iterator[Meter]:
     meter = Meter()
-    events = connection().client.meta.events  # type: ignore[attr-defined]
+    events = connection().client.meta.events
     events.register("provide-client-params.dynamodb", meter.ask)
     events.register("after-call.dynamodb", meter.note)
     yield meter

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engagement.domain.due import DuePattern
-from engagement.domain.pattern import EMPTY, encode
+from engagement.domain.pattern import EMPTY
+from engagement.domain.pattern_bytes import encode
 from engagement.domain.scores import ChurnScores
 from engagement.errors import StoreUnavailableError
 from engagement.store import keys
@@ -51,7 +52,7 @@ def requests(table: str) -> Iterator[list[tuple[str, dict[str, Any]]]]:
     def note(params: dict[str, Any], model: Any, **_: Any) -> None:
         asked.append((model.name, params))
 
-    events = connection().client.meta.events  # type: ignore[attr-defined]
+    events = connection().client.meta.events
     events.register("provide-client-params.dynamodb", note)
     yield asked
     events.unregister("provide-client-params.dynamodb", note)

@@ -169,7 +169,7 @@ def test_a_certificate_that_does_not_convince_proves_that_nothing_was_sent(
 
     def post(self: requests.Session, url: str, **options: Any) -> requests.Response:
         reason = urllib3.exceptions.SSLError(ssl.SSLCertVerificationError("self-signed certificate"))
-        raise requests.exceptions.SSLError(urllib3.exceptions.MaxRetryError(None, url, reason))  # type: ignore[arg-type]
+        raise requests.exceptions.SSLError(urllib3.exceptions.MaxRetryError(None, url, reason))
 
     monkeypatch.setattr(requests.Session, "post", post)
     assert client.send_message(7, "hello") == Delivery(DeliveryOutcome.NOT_SENT, detail="certificate")

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from engagement.domain.analysis import MAX_TEXT_BYTES, analyse
 from engagement.domain.interaction import EngagementType, Interaction, SentimentType
-from engagement.domain.pattern import EMPTY, SLOT, decode, encode, fold
+from engagement.domain.pattern import EMPTY, SLOT, fold
+from engagement.domain.pattern_bytes import decode, encode
 from engagement.domain.topics import CATALOGUE, TOPIC_OF, topics
 from engagement.domain.update import ButtonPressed, Contact, MessageSent
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from engagement.domain.due import DuePattern
 from engagement.domain.interaction import Interaction
 from engagement.domain.outreach import OutreachType
-from engagement.domain.pattern import EMPTY, Pattern, encode, fold, last_seen
+from engagement.domain.pattern import EMPTY, Pattern, fold, last_seen
+from engagement.domain.pattern_bytes import encode
 from engagement.domain.planning import Thresholds
 from engagement.domain.profile import Profile
 from engagement.domain.scores import ChurnScores

@@ -55,7 +55,7 @@ class TestSettings:
     @staticmethod
     def filled(cls: type[settings.Settings]) -> settings.Settings:
         values = {str: "x", int: 7, float: 0.5}
-        return cls(**{field.name: values[field.type] for field in dataclasses.fields(cls)})  # type: ignore[index]
+        return cls(**{field.name: values[field.type] for field in dataclasses.fields(cls)})
 
     def test_what_is_written_reads_back_equal(self, cls: type[settings.Settings]) -> None:
         """`from_env(to_env())` is the identity."""

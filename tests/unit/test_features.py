@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from engagement.domain.features import NAMES, SILENCE_LIMIT, features, silence_days
 from engagement.domain.interaction import Interaction
-from engagement.domain.pattern import EMPTY, Pattern, decode, encode, fold
+from engagement.domain.pattern import EMPTY, Pattern, fold
+from engagement.domain.pattern_bytes import decode, encode
 from engagement.domain.scores import rule_scores
 from tests.builders import NOW, interaction, pattern_of
 

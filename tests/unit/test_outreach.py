@@ -14,7 +14,8 @@ from engagement.domain.templates import BY_NAME
 from engagement.domain.tick import Tick
 from engagement.errors import StoreUnavailableError
 from engagement.services.outreach import ProactiveOutreachService
-from engagement.services.sending import ADVICE, DeliveryReport, StopReason, Transport
+from engagement.services.sending import ADVICE, DeliveryReport, StopReason
+from engagement.services.transport import Transport
 from tests.builders import NOW, policy, profile
 
 DAY = timedelta(days=1)
@@ -46,7 +47,7 @@ def plans() -> Plans:
 
 @pytest.fixture
 def schedule(plans: Plans) -> Callable[..., Decision]:
-    service = ProactiveOutreachService(plans)  # type: ignore[arg-type] # planning needs nothing else
+    service = ProactiveOutreachService(plans)  # planning needs nothing else
 
     def call(profile: Profile = PROFILE, policy: Policy = POLICY, **changes: Any) -> Decision:
         values: dict[str, Any] = {

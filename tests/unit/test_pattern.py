@@ -15,14 +15,13 @@ from engagement.domain.pattern import (
     SLOT,
     Pattern,
     current_streak,
-    decode,
-    encode,
     fold,
     last_seen,
     longest_streak,
     merge,
     session_starts,
 )
+from engagement.domain.pattern_bytes import decode, encode
 from engagement.errors import BadPatternError
 from tests import builders
 

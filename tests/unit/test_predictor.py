@@ -15,7 +15,8 @@ from engagement.domain.due import DuePattern
 from engagement.domain.features import NAMES
 from engagement.domain.gate import Policy
 from engagement.domain.outreach import Outreach, OutreachKey, OutreachState
-from engagement.domain.pattern import EMPTY, Pattern, encode, fold
+from engagement.domain.pattern import EMPTY, Pattern, fold
+from engagement.domain.pattern_bytes import encode
 from engagement.domain.planning import NUDGES, REST, Thresholds
 from engagement.domain.profile import Consent, ConsentPolicy, Profile
 from engagement.domain.scores import ChurnScores, rule_scores
@@ -136,14 +137,14 @@ def predictor(table: Table, model: Model | None = PESSIMIST, **changes: object) 
         "scores": table,
         "profiles": table,
         "outreaches": Ledger(table),
-        "planner": ProactiveOutreachService(table),  # type: ignore[arg-type] # only its plan is called
+        "planner": ProactiveOutreachService(table),  # only its plan is called
         "model": model,
         "ml_enabled": True,
         "thresholds": Thresholds(re_engagement=0.8, checkin=0.6),
         "policy": POLICY,
         "writers": 2,
     }
-    return BehavioralPredictor(**(options | changes))  # type: ignore[arg-type]
+    return BehavioralPredictor(**(options | changes))
 
 
 def plenty() -> float:
@@ -299,7 +300,7 @@ class DyingTable(Table):
         self.writes_left -= 1
         if self.writes_left < 0:
             raise StoreUnavailableError("DynamoDB: ThrottlingException")
-        return super().record(*args, **kwargs)  # type: ignore[arg-type]
+        return super().record(*args, **kwargs)
 
 
 def test_a_run_that_dies_between_planning_and_recording_skips_and_doubles_nobody() -> None:

@@ -36,7 +36,7 @@ def test_a_webhook_as_it_was_set_is_healthy(now: datetime) -> None:
 )
 def test_each_thing_that_may_be_wrong_is_named(now: datetime, change: dict[str, object], fault: WebhookFault) -> None:
     """R88: url or allowed_updates changed by somebody, updates piling up."""
-    assert faults(replace(HEALTHY, **change), url=URL, now=now) == (fault,)  # type: ignore[arg-type] # any one field
+    assert faults(replace(HEALTHY, **change), url=URL, now=now) == (fault,)  # any one field
 
 
 def test_a_webhook_that_is_not_set_has_one_fault(now: datetime) -> None:

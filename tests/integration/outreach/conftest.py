@@ -13,11 +13,13 @@ from engagement.clients import secrets
 from engagement.domain.delivery import Delivery, DeliveryOutcome
 from engagement.domain.gate import Policy
 from engagement.domain.outreach import Outreach, OutreachKey, OutreachState, OutreachType
-from engagement.domain.pattern import EMPTY, Pattern, encode
+from engagement.domain.pattern import EMPTY, Pattern
+from engagement.domain.pattern_bytes import encode
 from engagement.domain.profile import Consent, Profile
 from engagement.domain.tick import Tick
 from engagement.services.outreach import ProactiveOutreachService
-from engagement.services.sending import DeliveryReport, Transport
+from engagement.services.sending import DeliveryReport
+from engagement.services.transport import Transport
 from engagement.store import keys
 from engagement.store.leases import Leases
 from engagement.store.outreaches import Outreaches

@@ -49,7 +49,7 @@ class Settings:
                 problems.append(f"{variable} is not a valid {field.type}")
         if problems:
             raise SettingsError(f"{cls.__name__}: " + "; ".join(problems) + ". Deploy the stack again, or set them.")
-        return cls(**values)  # type: ignore[arg-type]
+        return cls(**values)  # type: ignore[arg-type] # each was read by its own field's reader
 
     def to_env(self) -> dict[str, str]:
         """Return the environment variables that `from_env` reads back to an equal object."""

@@ -15,7 +15,7 @@ class DuePattern:
     Attributes:
         bot_id: number before the colon of the bot's token.
         user_id: Telegram's id of the user.
-        state: the sketch's bytes; see `pattern.decode`.
+        state: the sketch's bytes; see `pattern_bytes.decode`.
         version: changes with every write of the sketch.
         due_at: when it is to be scored; None while it is not to be.
         scores: of the last scoring; None before the first.

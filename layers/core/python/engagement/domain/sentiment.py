@@ -64,7 +64,9 @@ class Analyzer(Protocol):
     emojis: dict[str, str]
     lexicon: dict[str, float]
 
-    def polarity_scores(self, text: str) -> dict[str, float]: ...  # noqa: D102
+    def polarity_scores(self, text: str) -> dict[str, float]:
+        """Return the scores of a text; `compound` is in [-1, 1]."""
+        ...
 
 
 @cache

@@ -8,7 +8,8 @@ from typing import Any, Protocol
 from engagement.domain.due import DuePattern
 from engagement.domain.interaction import Interaction
 from engagement.domain.outreach import OutreachType
-from engagement.domain.pattern import EMPTY, Pattern, decode, fold, last_seen
+from engagement.domain.pattern import EMPTY, Pattern, fold, last_seen
+from engagement.domain.pattern_bytes import decode
 from engagement.domain.planning import Thresholds, silence_outreach
 from engagement.domain.profile import Profile
 from engagement.errors import BadPatternError, BadUpdateError, StoreUnavailableError

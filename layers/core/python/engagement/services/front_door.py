@@ -19,7 +19,9 @@ TRY_AGAIN: dict[str, Any] = {"statusCode": HTTPStatus.SERVICE_UNAVAILABLE, "head
 class Receiver(Protocol):
     """Whoever receives what came in; see `services.reception`."""
 
-    def receive(self, body: bytes, arrived_at: datetime) -> Receipt: ...  # noqa: D102
+    def receive(self, body: bytes, arrived_at: datetime) -> Receipt:
+        """Receive one update that arrived at this time."""
+        ...
 
 
 class FrontDoor:

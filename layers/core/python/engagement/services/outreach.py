@@ -14,7 +14,8 @@ from engagement.domain.gate import Decision, Policy, Reason
 from engagement.domain.outreach import Outreach, OutreachState, OutreachType
 from engagement.domain.profile import Profile
 from engagement.domain.tick import Tick
-from engagement.services.sending import MARGIN_SECONDS, DeliveryReport, OutreachStore, Run, StopReason, Transport
+from engagement.services.sending import MARGIN_SECONDS, DeliveryReport, Run, StopReason
+from engagement.services.transport import OutreachStore, Transport
 
 FUNCTION = "outreach_sender"
 SWEEP_LIMIT = 1_000

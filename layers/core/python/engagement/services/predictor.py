@@ -12,7 +12,8 @@ from engagement.domain.due import DuePattern
 from engagement.domain.features import features
 from engagement.domain.gate import Decision, Policy
 from engagement.domain.outreach import Outreach, OutreachKey, OutreachType
-from engagement.domain.pattern import Pattern, decode
+from engagement.domain.pattern import Pattern
+from engagement.domain.pattern_bytes import decode
 from engagement.domain.planning import REST, Candidate, Thresholds, next_due_at, rested, silence_outreach
 from engagement.domain.profile import Profile
 from engagement.domain.scores import ChurnScores, rule_scores
@@ -38,25 +39,41 @@ class ScoreStore(Protocol):
     """Where due patterns and their scores are kept; see `store.scores`."""
 
     @property
-    def partitions(self) -> int: ...  # noqa: D102
-    def due(self, partition: int, now: datetime) -> Iterator[tuple[int, int]]: ...  # noqa: D102
-    def load(self, users: Iterable[tuple[int, int]]) -> Iterator[DuePattern]: ...  # noqa: D102
-    def record(  # noqa: D102
+    def partitions(self) -> int:
+        """Number of the due index's partitions."""
+        ...
+
+    def due(self, partition: int, now: datetime) -> Iterator[tuple[int, int]]:
+        """Yield (bot_id, user_id) of the patterns due at `now`."""
+        ...
+
+    def load(self, users: Iterable[tuple[int, int]]) -> Iterator[DuePattern]:
+        """Yield their patterns, read consistently."""
+        ...
+
+    def record(
         self, seen: DuePattern, scores: ChurnScores, *, scored_by: str, now: datetime, next_due_at: datetime | None
-    ) -> bool: ...
-    def postpone(self, seen: DuePattern, until: datetime) -> bool: ...  # noqa: D102
+    ) -> bool:
+        """Write a user's scores and the next due time, unless another run did."""
+        ...
+
+    def postpone(self, seen: DuePattern, until: datetime) -> bool:
+        """Have a pattern that cannot be read looked at again later."""
+        ...
 
 
 class ProfileReader(Protocol):
     """Where profiles are read, consistently; see `store.profiles`."""
 
-    def get(self, bot_id: int, user_id: int) -> Profile | None: ...  # noqa: D102
+    def get(self, bot_id: int, user_id: int) -> Profile | None:
+        """Read one."""
+        ...
 
 
 class OutreachPlanner(Protocol):
     """Plans a message, or says why not; see `services.outreach`."""
 
-    def schedule_proactive_outreach(  # noqa: D102
+    def schedule_proactive_outreach(
         self,
         profile: Profile,
         *,
@@ -69,21 +86,30 @@ class OutreachPlanner(Protocol):
         expires_at: datetime,
         policy: Policy,
         now: datetime,
-    ) -> Decision: ...
+    ) -> Decision:
+        """Plan a message at the earliest time the gate permits."""
+        ...
 
 
 class OutreachReader(Protocol):
     """Where outreach is read, consistently; see `store.outreaches`."""
 
-    def get(self, key: OutreachKey) -> Outreach | None: ...  # noqa: D102
+    def get(self, key: OutreachKey) -> Outreach | None:
+        """Read one."""
+        ...
 
 
 class ChurnPredictor(Protocol):
     """A model; raises ModelUnavailableError where it cannot answer. See `clients.predictor`."""
 
     @property
-    def version(self) -> str: ...  # noqa: D102
-    def predict(self, rows: Sequence[tuple[float, ...]]) -> list[ChurnScores]: ...  # noqa: D102
+    def version(self) -> str:
+        """Version of the model, kept beside the scores."""
+        ...
+
+    def predict(self, rows: Sequence[tuple[float, ...]]) -> list[ChurnScores]:
+        """Score rows of features, one result for each."""
+        ...
 
 
 @dataclass(slots=True)

@@ -30,31 +30,49 @@ BUTTON_LIFETIME = timedelta(seconds=150)
 class InteractionStore(Protocol):
     """Where interactions are kept; see `store.interactions`."""
 
-    def add(self, interaction: Interaction) -> bool: ...  # noqa: D102
-    def get(self, bot_id: int, user_id: int, update_id: int) -> Interaction | None: ...  # noqa: D102
+    def add(self, interaction: Interaction) -> bool:
+        """Store one unless it is there; say whether it was stored."""
+        ...
+
+    def get(self, bot_id: int, user_id: int, update_id: int) -> Interaction | None:
+        """Read one consistently."""
+        ...
 
 
 class ProfileStore(Protocol):
     """Where profiles are kept; see `store.profiles`."""
 
-    def get(self, bot_id: int, user_id: int) -> Profile | None: ...  # noqa: D102
+    def get(self, bot_id: int, user_id: int) -> Profile | None:
+        """Read one consistently."""
+        ...
 
-    def record_consent(  # noqa: D102
+    def record_consent(
         self, bot_id: int, user_id: int, consent: Consent, at: datetime, contact: Contact | None = None
-    ) -> bool: ...
+    ) -> bool:
+        """Keep the user's answer, unless they gave a newer one."""
+        ...
 
-    def opt_out(self, bot_id: int, user_id: int, at: datetime, contact: Contact | None = None) -> bool: ...  # noqa: D102
-    def opt_in(self, bot_id: int, user_id: int, at: datetime, contact: Contact | None = None) -> bool: ...  # noqa: D102
+    def opt_out(self, bot_id: int, user_id: int, at: datetime, contact: Contact | None = None) -> bool:
+        """End outreach to the user."""
+        ...
 
-    def set_blocked(  # noqa: D102
+    def opt_in(self, bot_id: int, user_id: int, at: datetime, contact: Contact | None = None) -> bool:
+        """Take an opt-out back."""
+        ...
+
+    def set_blocked(
         self, bot_id: int, user_id: int, *, blocked: bool, at: datetime, contact: Contact | None = None
-    ) -> bool: ...
+    ) -> bool:
+        """Keep a block or an unblock, unless a newer event said otherwise."""
+        ...
 
 
 class DeadLetterStore(Protocol):
     """Where dead letters are kept; see `store.dead_letters`."""
 
-    def add(self, letter: DeadLetter, received_at: datetime) -> None: ...  # noqa: D102
+    def add(self, letter: DeadLetter, received_at: datetime) -> None:
+        """Keep one."""
+        ...
 
 
 class Outcome(StrEnum):

@@ -9,7 +9,8 @@ from pynamodb.exceptions import DoesNotExist, TransactWriteError, UpdateError
 from pynamodb.transactions import TransactWrite
 
 from engagement.domain.interaction import Interaction
-from engagement.domain.pattern import Pattern, decode, encode
+from engagement.domain.pattern import Pattern
+from engagement.domain.pattern_bytes import decode, encode
 from engagement.store import keys
 from engagement.store.profiles import first_contact_actions
 from engagement.store.table import (

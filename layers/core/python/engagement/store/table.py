@@ -242,12 +242,12 @@ def bind(table_name: str) -> None:
         model._connection = None  # noqa: SLF001 - PynamoDB caches it per class; tests bind again
     connection = Item._get_connection()  # noqa: SLF001 - no public way to share one connection
     for model in ITEMS:
-        model._connection = connection  # noqa: SLF001
+        model._connection = connection  # noqa: SLF001 - as above
 
 
 def connection() -> Connection:
     """Return the shared connection, for transactions."""
-    return Item._get_connection().connection  # noqa: SLF001
+    return Item._get_connection().connection  # noqa: SLF001 - TransactWrite asks for it, nothing public has it
 
 
 CONDITION_FAILED = "ConditionalCheckFailedException"
