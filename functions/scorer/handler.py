@@ -11,7 +11,7 @@ from engagement.domain.gate import Policy
 from engagement.domain.planning import Thresholds
 from engagement.domain.tick import Tick
 from engagement.services.outreach import ProactiveOutreachService
-from engagement.services.predictor import BehavioralPredictor
+from engagement.services.scoring import Scoring
 from engagement.settings import ScorerSettings
 from engagement.store.outreaches import Outreaches
 from engagement.store.profiles import Profiles
@@ -25,7 +25,7 @@ BUNDLED = Path(__file__).parents[2] / "models" / "churn"
 CACHE = Path(tempfile.gettempdir()) / "champion"
 ml_enabled = settings.ml_prediction_enabled == "on"
 outreaches = Outreaches()
-predictor = BehavioralPredictor(
+scoring = Scoring(
     scores=Scores(),
     profiles=Profiles(),
     outreaches=outreaches,
@@ -40,7 +40,7 @@ predictor = BehavioralPredictor(
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Score this tick's share of the users."""
-    report = predictor.score_due(Tick.from_event(event), lambda: context.get_remaining_time_in_millis() / 1_000)
+    report = scoring.score_due(Tick.from_event(event), lambda: context.get_remaining_time_in_millis() / 1_000)
     planned, fell_back = report.planned.total(), int(report.fell_back)
     count({"UsersScored": report.scored, "OutreachPlanned": planned, "ModelFallback": fell_back})
     summary = report.summary()

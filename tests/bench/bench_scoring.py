@@ -33,7 +33,7 @@ from engagement.domain.planning import Thresholds, next_due_at, silence_outreach
 from engagement.domain.profile import ConsentPolicy
 from engagement.domain.scores import ChurnScores
 from engagement.domain.tick import Tick
-from engagement.services.predictor import BATCH, BehavioralPredictor
+from engagement.services.scoring import BATCH, Scoring
 from engagement.store import keys
 from engagement.store.scores import Scores
 from engagement.store.table import Item, PatternItem, bind
@@ -186,7 +186,7 @@ def store_costs(states: list[bytes], model: ChurnModel) -> Table:
 
 def run(memory: Memory, model: ChurnModel, writers: int) -> None:
     """Score everybody in `memory`."""
-    predictor = BehavioralPredictor(
+    scoring = Scoring(
         scores=memory,  # no profiles, so nothing is ever planned
         profiles=memory,
         outreaches=memory,
@@ -197,7 +197,7 @@ def run(memory: Memory, model: ChurnModel, writers: int) -> None:
         policy=policy(consent=ConsentPolicy.ASSUME),
         writers=writers,
     )
-    predictor.score_due(Tick(now=NOW, shard=0, of=1), lambda: 900.0)
+    scoring.score_due(Tick(now=NOW, shard=0, of=1), lambda: 900.0)
 
 
 def cpu_seconds(action: Callable[[], object], repeats: int = 3) -> float:

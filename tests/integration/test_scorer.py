@@ -25,7 +25,7 @@ from engagement.domain.scores import ChurnScores
 from engagement.domain.tick import Tick
 from engagement.errors import BadTickError
 from engagement.services.outreach import ProactiveOutreachService
-from engagement.services.predictor import BehavioralPredictor, ScoringReport
+from engagement.services.scoring import Scoring, ScoringReport
 from engagement.settings import ScorerSettings
 from engagement.store import keys
 from engagement.store.outreaches import Outreaches
@@ -76,7 +76,7 @@ class Pessimist:
         return [ChurnScores(0.95, 0.9, 0.85)] * len(rows)
 
 
-def predictor(**changes: Any) -> BehavioralPredictor:
+def scoring(**changes: Any) -> Scoring:
     """A predictor over the real stores, to whose model everybody is leaving."""
     options: dict[str, Any] = {
         "scores": Scores(),
@@ -88,11 +88,11 @@ def predictor(**changes: Any) -> BehavioralPredictor:
         "thresholds": Thresholds(re_engagement=0.8, checkin=0.6),
         "policy": policy(),
     }
-    return BehavioralPredictor(**(options | changes))
+    return Scoring(**(options | changes))
 
 
 def run(**changes: Any) -> ScoringReport:
-    return predictor(**changes).score_due(Tick(now=NOW, shard=0, of=1), lambda: 900.0)
+    return scoring(**changes).score_due(Tick(now=NOW, shard=0, of=1), lambda: 900.0)
 
 
 @pytest.fixture

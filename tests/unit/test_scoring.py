@@ -24,7 +24,7 @@ from engagement.domain.templates import BY_NAME
 from engagement.domain.tick import Tick
 from engagement.errors import ModelUnavailableError, StoreUnavailableError
 from engagement.services.outreach import ProactiveOutreachService
-from engagement.services.predictor import RESERVE_SECONDS, BehavioralPredictor, ScoringReport
+from engagement.services.scoring import RESERVE_SECONDS, Scoring, ScoringReport
 from tests.builders import NOW, interaction, pattern_of, policy, profile, silent_for
 
 BOT = 123456
@@ -132,7 +132,7 @@ class BrokenModel(Model):
 PESSIMIST = Model()
 
 
-def predictor(table: Table, model: Model | None = PESSIMIST, **changes: object) -> BehavioralPredictor:
+def scoring(table: Table, model: Model | None = PESSIMIST, **changes: object) -> Scoring:
     options: dict[str, object] = {
         "scores": table,
         "profiles": table,
@@ -144,7 +144,7 @@ def predictor(table: Table, model: Model | None = PESSIMIST, **changes: object) 
         "policy": POLICY,
         "writers": 2,
     }
-    return BehavioralPredictor(**(options | changes))
+    return Scoring(**(options | changes))
 
 
 def plenty() -> float:
@@ -155,7 +155,7 @@ def test_a_due_user_is_scored_and_due_again_tomorrow() -> None:
     table = Table()
     table.put(1, silent_for(1))
 
-    report = predictor(table).score_due(TICK, plenty)
+    report = scoring(table).score_due(TICK, plenty)
 
     assert report == ScoringReport(scored=1)
     assert table.recorded == [(1, LEAVING, "1-abc")]
@@ -168,7 +168,7 @@ def test_the_model_is_asked_once_per_batch_over_all_partitions() -> None:
         table.put(user_id, silent_for(1))
     model = Model()
 
-    report = predictor(table, model, batch=100).score_due(TICK, plenty)
+    report = scoring(table, model, batch=100).score_due(TICK, plenty)
 
     assert report.scored == 250
     assert model.batches == [100, 100, 50]
@@ -181,7 +181,7 @@ def test_the_shares_of_all_shards_cover_each_user_exactly_once(shards: int) -> N
         table.put(user_id, silent_for(1))
 
     reports = [
-        predictor(table).score_due(Tick(now=NOW, shard=shard, of=shards), plenty) for shard in reversed(range(shards))
+        scoring(table).score_due(Tick(now=NOW, shard=shard, of=shards), plenty) for shard in reversed(range(shards))
     ]
 
     assert sum(report.scored for report in reports) == 64
@@ -193,7 +193,7 @@ def test_more_shards_than_partitions_leave_some_with_nothing_to_do() -> None:
     table = Table()
     table.put(1, silent_for(1))
 
-    assert predictor(table).score_due(Tick(now=NOW, shard=16, of=17), plenty) == ScoringReport()
+    assert scoring(table).score_due(Tick(now=NOW, shard=16, of=17), plenty) == ScoringReport()
 
 
 def test_another_partition_comes_first_every_hour() -> None:
@@ -204,7 +204,7 @@ def test_another_partition_comes_first_every_hour() -> None:
         for user_id in range(16):
             table.put(user_id, silent_for(1))
         tick = Tick(now=NOW + timedelta(hours=hour), shard=0, of=1)
-        predictor(table, writers=1).score_due(tick, plenty)
+        scoring(table, writers=1).score_due(tick, plenty)
         firsts.add(table.recorded[0][0])
 
     assert firsts == set(range(16))
@@ -220,7 +220,7 @@ def test_two_overlapping_runs_score_each_user_once() -> None:
 
     def run() -> None:
         start.wait()
-        reports.append(predictor(table, batch=20).score_due(TICK, plenty))
+        reports.append(scoring(table, batch=20).score_due(TICK, plenty))
 
     threads = [threading.Thread(target=run) for _ in range(2)]
     for thread in threads:
@@ -243,7 +243,7 @@ def test_a_lagging_index_row_costs_a_read_and_nothing_else() -> None:
     del table.items[2]
     model = Model()
 
-    report = predictor(table, model).score_due(TICK, plenty)
+    report = scoring(table, model).score_due(TICK, plenty)
 
     assert report == ScoringReport(scored_elsewhere=2)
     assert (table.recorded, model.batches) == ([], [])
@@ -269,7 +269,7 @@ def test_a_run_whose_time_is_up_leaves_the_rest_to_the_next(batch: int) -> None:
     runs = []
     while not runs or not runs[-1].finished:
         assert len(runs) < 20
-        runs.append(predictor(table, batch=batch).score_due(TICK, Clock(RESERVE_SECONDS + 20)))
+        runs.append(scoring(table, batch=batch).score_due(TICK, Clock(RESERVE_SECONDS + 20)))
 
     assert len(runs) > 2
     assert sorted(user_id for user_id, *_ in table.recorded) == list(range(60))
@@ -280,12 +280,12 @@ def test_a_run_whose_time_is_up_leaves_the_rest_to_the_next(batch: int) -> None:
 def test_a_run_without_time_does_nothing_and_says_so() -> None:
     """R32: and one without users has finished, however late it is."""
     table = Table()
-    assert predictor(table).score_due(TICK, lambda: 0.0).finished
+    assert scoring(table).score_due(TICK, lambda: 0.0).finished
     table.put(1, silent_for(1))
 
     model = Model()
 
-    report = predictor(table, model).score_due(TICK, lambda: RESERVE_SECONDS)
+    report = scoring(table, model).score_due(TICK, lambda: RESERVE_SECONDS)
 
     assert report == ScoringReport(finished=False)
     assert model.batches == []
@@ -310,9 +310,9 @@ def test_a_run_that_dies_between_planning_and_recording_skips_and_doubles_nobody
         table.put(user_id, silent_for(5))
 
     with pytest.raises(StoreUnavailableError):
-        predictor(table, writers=1).score_due(TICK, plenty)
+        scoring(table, writers=1).score_due(TICK, plenty)
     table.writes_left = 100
-    report = predictor(table, writers=1).score_due(TICK, plenty)
+    report = scoring(table, writers=1).score_due(TICK, plenty)
 
     assert report.scored == 7
     assert report.not_planned["resting"] >= 1
@@ -335,7 +335,7 @@ def test_a_model_that_cannot_answer_is_replaced_by_rules(model: Model, fell_back
     table = Table()
     table.put(1, silent_for(10))
 
-    report = predictor(table, model).score_due(TICK, plenty)
+    report = scoring(table, model).score_due(TICK, plenty)
 
     assert (report.scored, report.fell_back, report.finished) == (1, fell_back, True)
     expected = (1, rule_scores(silent_for(10), NOW), "rules") if fell_back else (1, LEAVING, "1-abc")
@@ -349,7 +349,7 @@ def test_rules_by_choice_are_no_fallback(ml_enabled: bool, fell_back: bool) -> N
     table.put(1, silent_for(10))
     model = None if ml_enabled else Model()
 
-    report = predictor(table, model, ml_enabled=ml_enabled).score_due(TICK, plenty)
+    report = scoring(table, model, ml_enabled=ml_enabled).score_due(TICK, plenty)
 
     assert (report.scored, report.fell_back) == (1, fell_back)
     assert table.recorded[0][2] == "rules"
@@ -357,7 +357,7 @@ def test_rules_by_choice_are_no_fallback(ml_enabled: bool, fell_back: bool) -> N
 
 def test_a_missing_model_is_told_also_by_a_run_without_users() -> None:
     """R33: otherwise a quiet hour would hide it."""
-    nobody = predictor(Table(), None).score_due(TICK, plenty)
+    nobody = scoring(Table(), None).score_due(TICK, plenty)
 
     assert (nobody.fell_back, nobody.scored) == (True, 0)
 
@@ -370,7 +370,7 @@ def test_a_damaged_pattern_does_not_stop_the_others() -> None:
     table.put(777003, encode(silent_for(1))[:-1])
     table.put(777004, silent_for(1))
 
-    report = predictor(table).score_due(TICK, plenty)
+    report = scoring(table).score_due(TICK, plenty)
 
     assert (report.scored, report.scored_elsewhere, report.unreadable.total()) == (2, 0, 2)
     assert "777" not in str(report.summary())
@@ -387,7 +387,7 @@ def test_a_new_user_and_an_empty_pattern_get_a_finite_score_and_no_message(patte
     table = Table()
     table.put(1, pattern)
 
-    report = predictor(table, BrokenModel()).score_due(TICK, plenty)
+    report = scoring(table, BrokenModel()).score_due(TICK, plenty)
 
     ((_, scores, _),) = table.recorded
     assert all(0 <= p <= 1 for p in (scores.churn_7d, scores.churn_14d, scores.churn_30d))
@@ -401,7 +401,7 @@ def test_a_silent_users_score_keeps_rising_from_run_to_run() -> None:
 
     for day in range(30):
         tick = Tick(now=NOW + timedelta(days=day), shard=0, of=1)
-        predictor(table, BrokenModel()).score_due(tick, plenty)
+        scoring(table, BrokenModel()).score_due(tick, plenty)
 
     risks = [scores.churn_14d for _, scores, _ in table.recorded]
     assert len(risks) > 20
@@ -412,7 +412,7 @@ def test_an_outreach_is_planned_at_the_users_best_hour_with_all_it_needs() -> No
     table = Table()
     table.put(1, silent_for(5))
 
-    report = predictor(table).score_due(TICK, plenty)
+    report = scoring(table).score_due(TICK, plenty)
 
     (outreach,) = table.planned.values()
     assert report.planned == {"re_engagement": 1}
@@ -438,7 +438,7 @@ def test_profiles_are_read_for_those_only_whose_score_calls_for_a_message() -> N
     for user_id in range(20):
         table.put(user_id, silent_for(5 if user_id == 7 else 1))
 
-    predictor(table).score_due(TICK, plenty)
+    scoring(table).score_due(TICK, plenty)
 
     assert table.profiles_read == [7]
 
@@ -468,7 +468,7 @@ def test_nobody_is_planned_for_who_could_not_be_written_to(
     table = Table()
     table.put(1, silent_for(5), **changes)
 
-    report = predictor(table, Model(scores), policy=policy).score_due(TICK, plenty)
+    report = scoring(table, Model(scores), policy=policy).score_due(TICK, plenty)
 
     assert report.scored == 1
     assert len(table.planned) == (expected is None)
@@ -481,7 +481,7 @@ def test_an_erased_user_is_not_planned_for() -> None:
     table.put(1, silent_for(5))
     del table.profiles[1]
 
-    assert predictor(table).score_due(TICK, plenty).not_planned == {"no_profile": 1}
+    assert scoring(table).score_due(TICK, plenty).not_planned == {"no_profile": 1}
     assert table.planned == {}
 
 
@@ -489,7 +489,7 @@ def test_who_stays_is_left_alone() -> None:
     table = Table()
     table.put(1, silent_for(5))
 
-    report = predictor(table, Model(STAYING)).score_due(TICK, plenty)
+    report = scoring(table, Model(STAYING)).score_due(TICK, plenty)
 
     assert (report.planned, report.not_planned, table.planned) == ({}, {}, {})
 
@@ -520,7 +520,7 @@ def test_a_year_of_silence_brings_two_messages_at_most_a_fortnight_apart(
         if delivered and sent:
             table.profiles[1] = replace(PROFILE, next_ok_at=max(sent) + MIN_GAP)
         model = Model(answer) if answer else BrokenModel()
-        assert predictor(table, model, writers=1).score_due(Tick(now=now, shard=0, of=1), plenty).scored == 1
+        assert scoring(table, model, writers=1).score_due(Tick(now=now, shard=0, of=1), plenty).scored == 1
         days += 1
     planned = sorted(table.planned.values(), key=lambda outreach: outreach.planned_at)
 
@@ -541,7 +541,7 @@ def test_planning_again_every_day_meets_the_same_outreach() -> None:
     reasons = []
 
     for day in range(60):
-        report = predictor(table).score_due(Tick(now=NOW + timedelta(days=day), shard=0, of=1), plenty)
+        report = scoring(table).score_due(Tick(now=NOW + timedelta(days=day), shard=0, of=1), plenty)
         reasons += list(report.not_planned)
 
     assert [outreach.period for outreach in table.planned.values()] == ["2026-11-22-1", "2026-11-22-2"]
@@ -554,10 +554,10 @@ def test_planning_again_every_day_meets_the_same_outreach() -> None:
 def test_a_user_who_returned_and_left_again_is_in_another_silence() -> None:
     table = Table()
     table.put(1, silent_for(30))
-    predictor(table).score_due(TICK, plenty)
+    scoring(table).score_due(TICK, plenty)
     table.put(1, silent_for(5))
 
-    predictor(table).score_due(TICK, plenty)
+    scoring(table).score_due(TICK, plenty)
 
     assert [outreach.period for outreach in table.planned.values()] == ["2026-10-23-1", "2026-11-17-1"]
 
@@ -567,6 +567,6 @@ def test_many_writers_lose_no_user(now: datetime) -> None:
     for user_id in range(500):
         table.put(user_id, silent_for(5))
 
-    report = predictor(table, writers=8).score_due(Tick(now=now, shard=0, of=1), plenty)
+    report = scoring(table, writers=8).score_due(Tick(now=now, shard=0, of=1), plenty)
 
     assert (report.scored, report.planned.total()) == (500, 500)

@@ -171,8 +171,8 @@ class _Settled(NamedTuple):
     not_planned: str = ""
 
 
-class BehavioralPredictor:
-    """The guide's predictor: who is about to leave, over a store of patterns and a model."""
+class Scoring:
+    """The scheduled pass over everybody who is due; `services.predictor` answers about one user."""
 
     def __init__(
         self,
