@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from engagement.domain.callbacks import CONSENT_BOTH, CONSENT_NO, CONSENT_YES
+
 
 class Fate(StrEnum):
     """What becomes of a person if nobody does anything."""
@@ -71,6 +73,7 @@ class Person:
         sessions_a_day: how often, while they are around.
         gladness: share of cheerful messages, [0, 1].
         consents: their answer to "may we write to you?"; None never answers.
+        lets_learn: whether a yes of theirs is also one to learning from them.
         comes_back: whether a word from the bot brings them back.
     """
 
@@ -84,6 +87,7 @@ class Person:
     sessions_a_day: float
     gladness: float
     consents: bool | None
+    lets_learn: bool
     comes_back: bool
 
 
@@ -187,6 +191,8 @@ class Population:
                     sessions_a_day=rng.uniform(0.7, 1.6) if fate is not Fate.NEWCOMER else rng.uniform(0.6, 1.2),
                     gladness=rng.choice((0.2, 0.5, 0.7)),
                     consents=True if certain else rng.choices((True, False, None), (80, 10, 10))[0],
+                    # Two in three of each group. One more draw would give everybody after them another fate.
+                    lets_learn=number % 3 > 0,
                     comes_back=fate in (Fate.LEAVER, Fate.DRIFTER) and rng.random() < 0.5,
                 )
 
@@ -218,7 +224,8 @@ class Population:
         at = self._moment(person, day, rng)
         yield self._action(person, at, Act.TEXT, "/start")
         if person.consents is not None:
-            answer = "consent:yes" if person.consents else "consent:no"
+            yes = CONSENT_BOTH if person.lets_learn else CONSENT_YES
+            answer = yes if person.consents else CONSENT_NO
             yield self._action(person, at + timedelta(seconds=rng.randrange(3, 60)), Act.PRESS, answer)
 
     def _session(self, person: Person, at: datetime, rng: random.Random) -> Iterator[Action]:

@@ -179,6 +179,55 @@ def test_consent_is_the_newest_answer_in_any_order(table: str) -> None:
     assert {end[:2] for end in final_states(steps)} == {(Consent.DECLINED, True)}
 
 
+def learning(granted: bool, at: datetime) -> Change:
+    return lambda user: profiles.record_consent_ml(BOT, user, granted=granted, at=at)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    answers=st.lists(st.tuples(st.booleans(), st.integers(0, 3)), min_size=1, max_size=6).flatmap(
+        lambda answers: st.tuples(st.just(answers), st.permutations(answers + answers))
+    )
+)
+def test_consent_to_learning_is_the_newest_answer_in_any_order(
+    table: str, answers: tuple[list[tuple[bool, int]], list[tuple[bool, int]]]
+) -> None:
+    """R74: explicit and revocable: each answer delivered twice, anyhow; in one and the same second no wins."""
+    given_answers, deliveries = answers
+    newest = max(at for _, at in given_answers)
+    user_id = next(users)
+
+    for granted, at in deliveries:
+        learning(granted, minutes(at))(user_id)
+
+    assert known(user_id).consent_ml is all(granted for granted, at in given_answers if at == newest)
+
+
+def test_learning_and_being_written_to_are_consented_to_apart(table: str) -> None:
+    """R74: individual: no answer to the one question moves the answer to the other, nor do /stop, /start and blocks."""
+    profiles.record_consent_ml(BOT, 7, granted=True, at=T0, contact=ADA)
+    assert (known(7).consent, known(7).consent_ml, known(7).epoch) == (Consent.UNASKED, True, 0)
+
+    profiles.record_consent(BOT, 7, Consent.DECLINED, minutes(1))
+    for change in (stop(minutes(2)), start(minutes(3)), block(minutes(4)), unblock(minutes(5))):
+        change(7)
+    assert (known(7).consent, known(7).consent_ml) == (Consent.DECLINED, True)
+
+    profiles.record_consent(BOT, 7, Consent.GRANTED, minutes(6))
+    profiles.record_consent_ml(BOT, 7, granted=False, at=minutes(6))
+    assert (known(7).consent, known(7).consent_ml) == (Consent.GRANTED, False)
+
+
+def test_nobody_who_was_not_asked_has_consented_to_learning(table: str) -> None:
+    """R74: a profile from before there was the question holds no answer to it."""
+    profiles.record_consent(BOT, 7, Consent.GRANTED, T0, ADA)
+    keyed(ProfileItem, keys.user(BOT, 7), keys.PROFILE).update(actions=[ProfileItem.consent_ml.remove()])
+
+    assert known(7).consent_ml is False
+    assert profiles.record_consent_ml(BOT, 7, granted=True, at=T0)
+    assert known(7).consent_ml is True
+
+
 def test_stopping_twice_moves_the_epoch_once(table: str) -> None:
     """R70: /stop is idempotent; a redelivery of it is no second stop."""
     assert profiles.opt_out(BOT, 7, T0, ADA)
@@ -186,7 +235,9 @@ def test_stopping_twice_moves_the_epoch_once(table: str) -> None:
     assert (known(7).opted_out, known(7).epoch, known(7).first_name) == (True, 1, "Ada")
 
 
-@pytest.mark.parametrize("change", [stop(T0), start(T0), block(T0), unblock(T0)])
+@pytest.mark.parametrize(
+    "change", [stop(T0), start(T0), block(T0), unblock(T0), learning(True, T0), learning(False, T0)]
+)
 def test_a_late_event_does_not_bring_an_erased_user_back(table: str, change: Change) -> None:
     """R27: erased at 12:01, an event of 12:00 arrives: the tombstone stays alone."""
     TombstoneItem(keys.user(BOT, 7), keys.TOMBSTONE, erased_at=minutes(1)).save()

@@ -50,6 +50,15 @@ SETTINGS = WebhookSettings(
     virtual_clock="off",
 )
 
+BUTTONS = (
+    "callback_consent_yes",
+    "callback_consent_no",
+    "callback_consent_both",
+    "callback_learning_yes",
+    "callback_learning_no",
+    "callback_stop",
+)
+
 CALL = "pynamodb.connection.base.Connection._make_api_call"
 
 Event = dict[str, Any]
@@ -348,17 +357,7 @@ def test_a_dynamodb_that_does_not_answer_at_all_defers_the_update(hook: Hook, mo
     assert deferred["statusCode"] == 503
 
 
-@pytest.mark.parametrize(
-    "case",
-    [
-        "command_start",
-        "command_stop",
-        "command_privacy",
-        "callback_consent_yes",
-        "callback_consent_no",
-        "callback_stop",
-    ],
-)
+@pytest.mark.parametrize("case", ["command_start", "command_stop", "command_privacy", *BUTTONS])
 def test_a_crash_between_two_writes_is_mended_by_the_redelivery(
     hook: Hook, monkeypatch: pytest.MonkeyPatch, case: str
 ) -> None:
@@ -416,7 +415,15 @@ def crashing(after: int) -> Callable[..., Any]:
 
 def without_arrival(table: dict[str, Any]) -> dict[str, Any]:
     """Leave out what a button press, which has no date, takes from the first delivery that got through."""
-    timed = {"occurred_at", "expires_on", "consent_at", "opted_out_at", "created_at", "reply_latency_seconds"}
+    timed = {
+        "occurred_at",
+        "expires_on",
+        "consent_at",
+        "consent_ml_at",
+        "opted_out_at",
+        "created_at",
+        "reply_latency_seconds",
+    }
     return {key: {name: value for name, value in item.items() if name not in timed} for key, item in table.items()}
 
 
@@ -476,14 +483,20 @@ def test_start_says_what_is_kept_and_asks(hook: Hook) -> None:
 
     assert response["headers"] == {"content-type": "application/json"}
     assert (reply["method"], reply["chat_id"]) == ("sendMessage", ADA)
-    assert [b["callback_data"] for b in reply["reply_markup"]["inline_keyboard"][0]] == ["consent:yes", "consent:no"]
+    assert buttons_in(reply) == [["consent:yes", "consent:no"], ["consent:both"]]
     assert (ada().consent, ada().first_name, ada().language_code) == (Consent.UNASKED, "Ada", "en")
 
 
-def test_start_asks_nobody_whose_consent_is_assumed(hook: Hook) -> None:
+def buttons_in(reply: dict[str, Any]) -> list[list[str]]:
+    return [[button["callback_data"] for button in row] for row in reply["reply_markup"]["inline_keyboard"]]
+
+
+def test_start_asks_about_learning_alone_where_the_consent_to_writing_is_assumed(hook: Hook) -> None:
+    """R74: it is asked for there, too, and until it is answered it is not given."""
     hook.configure(consent_policy="assume")
 
-    assert "reply_markup" not in reply_of(hook.post("command_start"))
+    assert buttons_in(reply_of(hook.post("command_start"))) == [["learning:yes", "learning:no"]]
+    assert ada().consent_ml is False
 
 
 @pytest.mark.parametrize(
@@ -516,6 +529,24 @@ def test_privacy_is_answered(hook: Hook) -> None:
     assert "What I keep about you" in reply_of(hook.post("command_privacy"))["text"]
 
 
+@pytest.mark.parametrize("policy", ["ask", "assume"])
+def test_learning_is_allowed_and_taken_back_below_privacy(hook: Hook, policy: str) -> None:
+    """R74: what /privacy says and offers follows the answers; /stop is about something else."""
+    hook.configure(consent_policy=policy)
+
+    def privacy(later: float) -> dict[str, Any]:
+        return reply_of(hook.post("command_privacy", later=later))
+
+    assert buttons_in(privacy(0)) == [["learning:yes"]]
+    assert "Thank you" in reply_of(hook.post("callback_learning_yes", later=10))["text"]
+    hook.post("command_stop", later=20)
+    assert (ada().consent, ada().consent_ml) == (Consent.UNASKED, True)
+    assert buttons_in(privacy(30)) == [["learning:no"]]
+    assert "will not learn" in reply_of(hook.post("callback_learning_no", later=40))["text"]
+    assert (ada().consent, ada().consent_ml) == (Consent.UNASKED, False)
+    assert buttons_in(privacy(50)) == [["learning:yes"]]
+
+
 @pytest.mark.parametrize("case", ["command_other", "callback_other", "message", "reply", "photo", "voice"])
 def test_what_is_the_bots_own_business_is_recorded_and_not_answered(hook: Hook, case: str) -> None:
     assert hook.post(case) == {"statusCode": 200, "body": ""}
@@ -524,28 +555,33 @@ def test_what_is_the_bots_own_business_is_recorded_and_not_answered(hook: Hook, 
 
 
 @pytest.mark.parametrize(
-    ("case", "consent", "opted_out"),
+    ("case", "consent", "consent_ml", "opted_out"),
     [
-        ("callback_consent_yes", Consent.GRANTED, False),
-        ("callback_consent_no", Consent.DECLINED, False),
-        ("callback_stop", Consent.UNASKED, True),
+        ("callback_consent_yes", Consent.GRANTED, False, False),
+        ("callback_consent_no", Consent.DECLINED, False, False),
+        ("callback_consent_both", Consent.GRANTED, True, False),
+        ("callback_learning_yes", Consent.UNASKED, True, False),
+        ("callback_learning_no", Consent.UNASKED, False, False),
+        ("callback_stop", Consent.UNASKED, False, True),
     ],
 )
+@pytest.mark.parametrize("policy", ["ask", "assume"])
 def test_a_button_is_answered_once_and_a_redelivery_changes_nothing(
-    hook: Hook, case: str, consent: Consent, opted_out: bool
+    hook: Hook, policy: str, case: str, consent: Consent, consent_ml: bool, opted_out: bool
 ) -> None:
-    """R14: one answerCallbackQuery, in the response; the table is the same after any number of deliveries."""
+    """R14, R74: one answerCallbackQuery, in the response; each button says what it says and nothing else."""
+    hook.configure(consent_policy=policy)
     first = hook.post(case)
     table = snapshot()
 
     assert reply_of(first)["method"] == "answerCallbackQuery"
     assert reply_of(first)["callback_query_id"] == "4382bfdwdsb323b2d9"
-    assert (ada().consent, ada().opted_out) == (consent, opted_out)
+    assert (ada().consent, ada().consent_ml, ada().opted_out) == (consent, consent_ml, opted_out)
     assert [hook.post(case, later=seconds) for seconds in (1, 149)] == [first, first]
     assert snapshot() == table
 
 
-@pytest.mark.parametrize("case", ["callback_consent_yes", "callback_consent_no", "callback_stop"])
+@pytest.mark.parametrize("case", BUTTONS)
 def test_a_button_older_than_telegram_remembers_is_silent(hook: Hook, case: str) -> None:
     """R14: after 150 s an answer would be refused; none is given, and nothing changes."""
     hook.post(case)
@@ -563,6 +599,44 @@ def test_a_redelivered_yes_does_not_undo_a_later_no(hook: Hook) -> None:
 
     assert ada().consent is Consent.DECLINED
     assert "will not" in reply_of(again)["text"]
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "learns"),
+    [
+        ("callback_learning_yes", "callback_learning_no", False),
+        ("callback_consent_both", "callback_learning_no", False),
+        ("callback_learning_no", "callback_learning_yes", True),
+        ("callback_learning_no", "callback_consent_both", True),
+        ("callback_consent_both", "callback_consent_no", True),
+        ("callback_learning_yes", "callback_consent_yes", True),
+    ],
+)
+def test_a_redelivered_answer_about_learning_does_not_undo_a_later_one(
+    hook: Hook, first: str, then: str, learns: bool
+) -> None:
+    """R14, R74: the first delivery's time is a press's time, and its redelivery is answered by what holds now."""
+    hook.post(first)
+    hook.post(then, later=10)
+    table = snapshot()
+    again = hook.post(first, later=20)
+
+    assert ada().consent_ml is learns
+    assert ("I learn from how you use me" in reply_of(again)["text"]) == learns
+    assert snapshot() == table
+
+
+def test_a_press_that_comes_late_does_not_undo_a_newer_one(hook: Hook) -> None:
+    """R14, R74: the yes is recorded, its answer gets lost on the way to the profile, the no overtakes it."""
+    module = hook.warm()
+    with hook.monkeypatch.context() as context:
+        context.setattr(CALL, crashing(1))  # the interaction, which holds the time of the press, and nothing more
+        with pytest.raises(Crash):
+            enter(module, hook.event("callback_consent_both"))
+    hook.post("callback_learning_no", later=10)
+    hook.post("callback_consent_both", later=20)
+
+    assert (ada().consent, ada().consent_ml) == (Consent.GRANTED, False)
 
 
 def test_a_yes_after_a_stop_promises_nothing(hook: Hook) -> None:
@@ -623,8 +697,9 @@ def test_an_interaction_costs_one_request_and_one_write_unit(hook: Hook, monkeyp
             module.handler(hook.event(case), None)
         costs[case] = spent
 
-    for case in ("message", "reply", "sticker", "command_privacy"):
+    for case in ("message", "reply", "sticker"):
         assert costs[case] == [("PutItem", 1.0)]
+    assert [operation for operation, _ in costs["command_privacy"]] == ["GetItem", "PutItem"]
     # The profile exists by now: the command before made it.
     assert [operation for operation, _ in costs["callback_consent_yes"]] == ["PutItem", "UpdateItem", "GetItem"]
     assert [operation for operation, _ in costs["command_stop"]] == ["UpdateItem", "TransactWriteItems", "PutItem"]

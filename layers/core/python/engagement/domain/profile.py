@@ -20,6 +20,10 @@ class ConsentPolicy(StrEnum):
     ASSUME = "assume"
 
 
+UNSET_ZONE = "UTC"
+"""Who sets this one is kept as "Etc/UTC"."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
     """One user of one bot, as the gate and the sender see them.
@@ -31,6 +35,8 @@ class Profile:
         first_name: as Telegram gives it.
         language_code: IETF tag of the user's Telegram app; None where unknown.
         consent: the answer to "may we write to you?".
+        consent_ml: the user lets models be trained on what they did; only ever their own answer, whatever the policy
+            (https://telegram.org/tos/bot-developers, 4.3).
         opted_out: /stop or the stop button; only the user's own /start takes it back.
         blocked: the user blocked the bot, or their account is gone.
         status_at: event time of the newest block or unblock; None before the first.
@@ -38,7 +44,7 @@ class Profile:
         cap_day: the user-local calendar date (ISO) that `cap_count` counts for; None before the first message.
         cap_count: messages committed on `cap_day`.
         next_ok_at: earliest time of the next message; None before the first.
-        zone: IANA name for calendar days and hours; "UTC" until known.
+        zone: IANA name of the zone they set, for calendar days and hours; `UNSET_ZONE` until they do.
         created_at: first seen.
     """
 
@@ -48,6 +54,7 @@ class Profile:
     first_name: str
     language_code: str | None
     consent: Consent
+    consent_ml: bool = False
     opted_out: bool
     blocked: bool
     status_at: datetime | None

@@ -52,6 +52,12 @@ class ProfileStore(Protocol):
         """Keep the user's answer, unless they gave a newer one."""
         ...
 
+    def record_consent_ml(
+        self, bot_id: int, user_id: int, *, granted: bool, at: datetime, contact: Contact | None = None
+    ) -> bool:
+        """Keep whether models may be trained on what the user did, unless they gave a newer answer."""
+        ...
+
     def opt_out(self, bot_id: int, user_id: int, at: datetime, contact: Contact | None = None) -> bool:
         """End outreach to the user."""
         ...
@@ -171,12 +177,13 @@ class Reception:
                 self._profiles.opt_out(self._bot_id, update.user_id, update.occurred_at, update.contact)
                 reply = self._replies.stopped(update.contact)
             case "privacy":
-                reply = self._replies.privacy(update.contact)
+                profile = self._profiles.get(self._bot_id, update.user_id)
+                reply = self._replies.privacy(update.contact, profile)
         return Receipt(self._record(update, arrived_at), update.update_id, reply=reply)
 
     def _button(self, update: ButtonPressed, arrived_at: datetime) -> Receipt:
         outcome = self._record(update, arrived_at)
-        if update.data not in (callbacks.CONSENT_YES, callbacks.CONSENT_NO, callbacks.STOP):
+        if update.data not in callbacks.OURS:
             return Receipt(outcome, update.update_id)
         pressed_at = update.occurred_at
         if outcome is Outcome.DUPLICATE:
@@ -190,12 +197,19 @@ class Reception:
 
     def _pressed(self, update: ButtonPressed, at: datetime) -> Reply:
         """Do what a button of ours says."""
+        bot_id, user_id, contact = self._bot_id, update.user_id, update.contact
         if update.data == callbacks.STOP:
-            self._profiles.opt_out(self._bot_id, update.user_id, at, update.contact)
+            self._profiles.opt_out(bot_id, user_id, at, contact)
             return self._replies.stop_noted(update.callback_id)
-        consent = Consent.GRANTED if update.data == callbacks.CONSENT_YES else Consent.DECLINED
-        self._profiles.record_consent(self._bot_id, update.user_id, consent, at, update.contact)
-        return self._replies.consent_noted(update.callback_id, self._profiles.get(self._bot_id, update.user_id))
+        if update.data in (callbacks.LEARNING_YES, callbacks.LEARNING_NO):
+            granted = update.data == callbacks.LEARNING_YES
+            self._profiles.record_consent_ml(bot_id, user_id, granted=granted, at=at, contact=contact)
+            return self._replies.learning_noted(update.callback_id, self._profiles.get(bot_id, user_id))
+        consent = Consent.DECLINED if update.data == callbacks.CONSENT_NO else Consent.GRANTED
+        self._profiles.record_consent(bot_id, user_id, consent, at, contact)
+        if update.data == callbacks.CONSENT_BOTH:
+            self._profiles.record_consent_ml(bot_id, user_id, granted=True, at=at, contact=contact)
+        return self._replies.consent_noted(update.callback_id, self._profiles.get(bot_id, user_id))
 
     def _record(self, update: MessageSent | ButtonPressed, arrived_at: datetime) -> Outcome:
         """Store the interaction, once, and within the flood limit; commands and buttons are obeyed beyond it."""

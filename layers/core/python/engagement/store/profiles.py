@@ -54,6 +54,20 @@ class Profiles:
         changes = {"consent": ProfileItem.consent.set(consent.value), "consent_at": consent_at.set(at)}
         return self._change(bot_id, user_id, changes, is_newest, at, contact)
 
+    def record_consent_ml(
+        self, bot_id: int, user_id: int, *, granted: bool, at: datetime, contact: Contact | None = None
+    ) -> bool:
+        """Keep whether the user lets models be trained on what they did, unless they gave a newer answer.
+
+        In one and the same second no wins: too little is learned rather than too much.
+        """
+        consent_ml_at = ProfileItem.consent_ml_at
+        applies = consent_ml_at.does_not_exist() | (consent_ml_at < at)
+        if not granted:
+            applies |= (consent_ml_at == at) & (ProfileItem.consent_ml == True)  # noqa: E712 - builds an expression
+        changes = {"consent_ml": ProfileItem.consent_ml.set(granted), "consent_ml_at": consent_ml_at.set(at)}
+        return self._change(bot_id, user_id, changes, applies, at, contact)
+
     def opt_out(self, bot_id: int, user_id: int, at: datetime, contact: Contact | None = None) -> bool:
         """End outreach to the user (/stop), unless they took that back later; in one and the same second, out wins."""
         opted_out_at = ProfileItem.opted_out_at
@@ -177,6 +191,7 @@ def _first_contact(first_name: str, language_code: str | None, chat_id: int, at:
         "first_name": first_name,
         "language_code": language_code,
         "consent": Consent.UNASKED.value,
+        "consent_ml": False,
         "opted_out": False,
         "blocked": False,
         "epoch": 0,
@@ -205,6 +220,7 @@ def _profile(item: ProfileItem) -> Profile:
         first_name=item.first_name or "",
         language_code=item.language_code,
         consent=Consent(item.consent),
+        consent_ml=item.consent_ml,
         opted_out=item.opted_out,
         blocked=item.blocked,
         status_at=item.status_at,
