@@ -191,6 +191,21 @@ def test_the_hour_of_week_begins_on_monday_at_midnight_utc() -> None:
     assert [hour for hour, count in enumerate(pattern.hours_of_week) if count] == [9, 167]
 
 
+def test_the_hours_of_a_week_are_a_set_for_a_year_and_then_forgotten() -> None:
+    """Weeks are counted from 1970-01-01: the 8th of January 2026 is a Thursday, on which one begins."""
+    thursday = START.replace(day=8, hour=0)
+    at = [thursday, thursday + timedelta(hours=23, minutes=59), thursday + timedelta(days=6, hours=5)]
+    pattern = fold(
+        EMPTY, [interaction(n, moment) for n, moment in enumerate([*at, *at, thursday - timedelta(hours=1)])]
+    )
+    year_later = fold(pattern, [interaction(100, thursday + timedelta(weeks=52))])
+
+    week = int(thursday.timestamp()) // 86_400 // 7
+    assert pattern.weeks == ((week - 1, 1 << 23), (week, 1 << 0 | 1 << 5 | 1 << 23))
+    assert year_later.weeks == ((week + 52, 1),)
+    assert decode(encode(year_later)) == year_later
+
+
 def test_an_empty_pattern_was_never_seen() -> None:
     """A new user has no last time."""
     assert last_seen(EMPTY) is None

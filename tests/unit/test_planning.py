@@ -1,6 +1,7 @@
 """Who is written to about their silence, and how rarely; and when a score is looked at again."""
 
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
@@ -17,12 +18,15 @@ from engagement.domain.planning import (
     WEEKLY,
     Candidate,
     Thresholds,
+    habitual_hours,
     next_due_at,
     rested,
+    send_time,
     silence_outreach,
     usual_gap,
 )
 from engagement.domain.scores import ChurnScores, rule_scores
+from engagement.domain.zone import SAFE_HOURS
 from tests.builders import interaction, pattern_of, profile
 
 START = datetime(2026, 1, 5, 19, 0, tzinfo=UTC)
@@ -62,7 +66,7 @@ def test_the_score_says_which_kind_of_message(probability: float, expected: Outr
     assert (candidate.outreach_type if candidate else None) is expected
 
 
-def test_a_candidate_names_its_silence_and_comes_at_a_good_hour_before_it_expires() -> None:
+def test_a_candidate_names_its_silence_and_expires_when_its_hour_is_long_past() -> None:
     pattern = every(1)
     now = seen(pattern) + timedelta(days=5)
 
@@ -72,7 +76,6 @@ def test_a_candidate_names_its_silence_and_comes_at_a_good_hour_before_it_expire
         periods=("2026-01-14-1", "2026-01-14-2"),
         priority=0.9,
         trigger="churn_14d_high",
-        due_at=now.replace(hour=19, minute=30),
         expires_at=now + VALID_FOR,
     )
 
@@ -184,3 +187,60 @@ def test_a_year_of_silence_is_scored_less_than_a_hundred_times() -> None:
         due = next_due_at(pattern, due)
 
     assert looks < 100
+
+
+FLAT = (1 / 24,) * 24
+EVERY_DAY = (1 / 7,) * 7
+
+
+@given(
+    zone=st.sampled_from(["Asia/Kolkata", "America/New_York", "Europe/Berlin", "Pacific/Auckland", "America/St_Johns"]),
+    hours=st.lists(st.floats(0.001, 1), min_size=24, max_size=24),
+    minutes=st.integers(0, 366 * 24 * 60),
+)
+@settings(max_examples=200, deadline=None)
+def test_who_set_a_zone_is_written_to_between_eight_and_ten_in_the_evening_of_it(
+    zone: str, hours: list[float], minutes: int
+) -> None:
+    """R38, R40: at any time of the year, whatever their habit; the zone they set wins."""
+    now = START + timedelta(minutes=minutes)
+    night_owl = pattern_of([now - timedelta(days=day) for day in range(60)])
+
+    at = send_time(night_owl, profile(zone=zone), hours, EVERY_DAY, now)
+
+    assert now < at <= now + timedelta(hours=24)
+    assert 8 <= at.astimezone(ZoneInfo(zone)).hour < 22
+
+
+def test_whose_zone_is_unknown_is_written_to_when_most_are_up() -> None:
+    """R40: no habit, no language: the safe window of all places where users live, not just any hour."""
+    once = pattern_of([START])
+    at = {
+        send_time(once, profile(language_code=None), FLAT, EVERY_DAY, START + timedelta(hours=hour)).hour
+        for hour in range(24)
+    }
+
+    assert len(at) <= SAFE_HOURS
+    assert at <= set(range(8, 20))
+
+
+@pytest.mark.parametrize("hour", range(24))
+def test_an_hour_in_which_they_keep_being_active_is_none_of_their_quiet_ones(hour: int) -> None:
+    """Wherever they live: somebody who talks at that hour day after day is up then."""
+    days = pattern_of([START.replace(hour=hour) + timedelta(days=day) for day in range(3)])
+    likes = [1.0 if h == hour else 0.01 for h in range(24)]
+
+    at = send_time(days, profile(language_code="ru"), likes, EVERY_DAY, START + timedelta(days=6))
+
+    assert at.hour == hour
+
+
+def test_a_habit_is_three_days_of_the_last_sixty() -> None:
+    nights = [START.replace(hour=3) + timedelta(days=day) for day in range(3)]
+    binge = [START.replace(hour=3) + timedelta(minutes=minute) for minute in range(0, 60, 5)]
+    since = [START.replace(hour=13) + timedelta(days=61 + day) for day in range(4)]
+
+    assert habitual_hours(pattern_of(nights)) == {3}
+    assert habitual_hours(pattern_of([*nights[:2], *binge])) == frozenset()
+    assert habitual_hours(pattern_of([*nights, *since])) == {13}
+    assert habitual_hours(EMPTY) == frozenset()

@@ -5,10 +5,13 @@
     ├── BadUpdateError           an update that no retry can mend: answer 200, keep a dead letter
     ├── BadTickError             a schedule's event without a readable time or shard
     ├── BadPatternError          a stored pattern that this version cannot read
+    ├── UnknownUserError         a question about somebody who never wrote to the bot
+    ├── BadZoneError             a time zone that does not exist; the message is safe to show
     ├── StoreUnavailableError    DynamoDB throttled, failed or timed out: try again later
     ├── TelegramApiError         Telegram refused an operator's call (setWebhook, getWebhookInfo)
     ├── SecretUnavailableError   a secret parameter is absent or cannot be read
-    └── ModelUnavailableError    a model is missing, damaged or of another feature version
+    ├── ModelUnavailableError    a model is missing, damaged or of another feature version
+    └── ModelRegistryError       a model or the pointer to it could not be written
 
 Expected outcomes (a duplicate update, a lost claim, a blocked user) are return values, not exceptions.
 """
@@ -43,6 +46,14 @@ class BadPatternError(EngagementError):
     """A stored pattern that this version cannot read."""
 
 
+class UnknownUserError(EngagementError):
+    """A question about somebody who never wrote to the bot, or was erased since."""
+
+
+class BadZoneError(EngagementError):
+    """A time zone that does not exist; the message is safe to show."""
+
+
 class StoreUnavailableError(EngagementError):
     """DynamoDB throttled, failed or timed out: try again later."""
 
@@ -57,3 +68,7 @@ class SecretUnavailableError(EngagementError):
 
 class ModelUnavailableError(EngagementError):
     """A model is missing, damaged or of another feature version."""
+
+
+class ModelRegistryError(EngagementError):
+    """A model or the pointer to it could not be written; the message says what to look at."""

@@ -4,7 +4,7 @@ Everything in it is an integer or a set of integers, so "the same" means equal, 
 
 - sums and counts add up;
 - first/last times are a minimum and a maximum;
-- active days, active half-hours and day buckets are sets in a window that ends at the newest event;
+- active days, half-hours, hours of a week and day buckets are sets in a window that ends at the newest event;
 - `applied` names the newest `APPLIED_LIMIT` updates, so that a redelivered one is counted once.
 
 Every decayed counter of any half-life, the streaks, the sessions and the longest absence are read off the sets
@@ -27,6 +27,10 @@ SLOT = 1_800
 """Seconds of a slot; runs of active slots are one session (the usual 30-minute rule, on a grid)."""
 SLOT_WINDOW = 60 * DAY // SLOT
 BUCKET_WINDOW = 60
+WEEK = 7
+"""Days; weeks are counted from 1970-01-01, a Thursday."""
+WEEK_WINDOW = 52
+HOURS_OF_DAY = 24
 APPLIED_LIMIT = 256
 HOURS_OF_WEEK = 168
 REPLY_CAP = 7 * DAY
@@ -67,6 +71,7 @@ class Pattern:
         days: active days (days since 1970-01-01 UTC), ascending, never forgotten.
         slots: active half-hours (since 1970-01-01 UTC) of the last 60 days, ascending.
         buckets: the active days of the last 60 days, ascending.
+        weeks: (week, mask) of the last 52 weeks, ascending: bit h of the mask says that UTC hour h saw an interaction.
         hours_of_week: interactions by UTC hour of week [0, 168), 0 = Monday 00-01 h.
         topics: (slug, interactions, newest day), by slug.
         applied: (day, update_id) of the newest updates folded in, ascending.
@@ -88,6 +93,7 @@ class Pattern:
     days: tuple[int, ...] = ()
     slots: tuple[int, ...] = ()
     buckets: tuple[DayBucket, ...] = ()
+    weeks: tuple[tuple[int, int], ...] = ()
     hours_of_week: tuple[int, ...] = (0,) * HOURS_OF_WEEK
     topics: tuple[tuple[str, int, int], ...] = ()
     applied: tuple[tuple[int, int], ...] = ()
@@ -112,6 +118,7 @@ class _Draft:
     days: set[int]
     slots: set[int]
     buckets: dict[int, list[int]]
+    weeks: dict[int, int]
     hours_of_week: list[int]
     topics: dict[str, list[int]]
     applied: set[tuple[int, int]]
@@ -136,6 +143,7 @@ def fold(pattern: Pattern, interactions: Iterable[Interaction]) -> Pattern:
         days=set(pattern.days),
         slots=set(pattern.slots),
         buckets={b.day: [b.events, b.sentiment_events, b.sentiment_milli] for b in pattern.buckets},
+        weeks=dict(pattern.weeks),
         hours_of_week=list(pattern.hours_of_week),
         topics={slug: [events, day] for slug, events, day in pattern.topics},
         applied=set(pattern.applied),
@@ -169,8 +177,10 @@ def _add(draft: _Draft, interaction: Interaction) -> None:
     draft.by_sentiment[LEVELS.index(interaction.sentiment_type)] += 1
     draft.days.add(day)
     draft.slots.add(slot)
-    # 1970-01-01 was a Thursday; Monday is day 0 of our week.
-    draft.hours_of_week[(day + 3) % 7 * 24 + at % DAY // 3_600] += 1
+    week, hour = day // WEEK, at % DAY // 3_600
+    draft.weeks[week] = draft.weeks.get(week, 0) | 1 << hour
+    # 1970-01-01 was a Thursday; Monday is day 0 of the hours of the week.
+    draft.hours_of_week[(day + 3) % 7 * HOURS_OF_DAY + hour] += 1
     bucket = draft.buckets.setdefault(day, [0, 0, 0])
     bucket[0] += 1
     sums[0] += 1
@@ -196,6 +206,7 @@ def _finish(before: Pattern, draft: _Draft) -> Pattern:
     sums = draft.sums
     oldest_slot = max(draft.slots, default=0) - SLOT_WINDOW
     oldest_bucket = max(draft.buckets, default=0) - BUCKET_WINDOW
+    oldest_week = max(draft.weeks, default=0) - WEEK_WINDOW
     return Pattern(
         first_at=draft.first_at,
         last_at=draft.last_at,
@@ -213,6 +224,7 @@ def _finish(before: Pattern, draft: _Draft) -> Pattern:
         days=tuple(sorted(draft.days)),
         slots=tuple(sorted(slot for slot in draft.slots if slot > oldest_slot)),
         buckets=tuple(DayBucket(day, *counts) for day, counts in sorted(draft.buckets.items()) if day > oldest_bucket),
+        weeks=tuple((week, mask) for week, mask in sorted(draft.weeks.items()) if week > oldest_week),
         hours_of_week=tuple(draft.hours_of_week),
         topics=tuple((slug, events, day) for slug, (events, day) in sorted(draft.topics.items())),
         applied=tuple(sorted(draft.applied)[-APPLIED_LIMIT:]),
@@ -236,6 +248,9 @@ def merge(left: Pattern, right: Pattern) -> Pattern:
             a.sentiment_events + b.sentiment_events,
             a.sentiment_milli + b.sentiment_milli,
         )
+    weeks = dict(left.weeks)
+    for week, mask in right.weeks:
+        weeks[week] = weeks.get(week, 0) | mask
     topics = {slug: (events, day) for slug, events, day in left.topics}
     for slug, events, day in right.topics:
         known_events, known_day = topics.get(slug, (0, day))
@@ -243,6 +258,7 @@ def merge(left: Pattern, right: Pattern) -> Pattern:
     slots = {*left.slots, *right.slots}
     oldest_slot = max(slots, default=0) - SLOT_WINDOW
     oldest_bucket = max(buckets, default=0) - BUCKET_WINDOW
+    oldest_week = max(weeks, default=0) - WEEK_WINDOW
     return Pattern(
         first_at=min(left.first_at or right.first_at, right.first_at or left.first_at),
         last_at=max(left.last_at, right.last_at),
@@ -260,6 +276,7 @@ def merge(left: Pattern, right: Pattern) -> Pattern:
         days=tuple(sorted({*left.days, *right.days})),
         slots=tuple(sorted(slot for slot in slots if slot > oldest_slot)),
         buckets=tuple(b for day, b in sorted(buckets.items()) if day > oldest_bucket),
+        weeks=tuple((week, mask) for week, mask in sorted(weeks.items()) if week > oldest_week),
         hours_of_week=_add_up(left.hours_of_week, right.hours_of_week),
         topics=tuple((slug, events, day) for slug, (events, day) in sorted(topics.items())),
         applied=tuple(sorted({*left.applied, *right.applied})[-APPLIED_LIMIT:]),

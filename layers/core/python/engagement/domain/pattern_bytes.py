@@ -6,10 +6,12 @@ run's end and the length, so that a habit costs two bytes a session and a silent
 
 from itertools import pairwise
 
-from engagement.domain.pattern import HOURS_OF_WEEK, LEVELS, TYPES, DayBucket, Pattern, run_starts
+from engagement.domain.pattern import HOURS_OF_WEEK, LEVELS, TYPES, WEEK, DayBucket, Pattern, run_starts
 from engagement.errors import BadPatternError
 
-FORMAT = 1
+FORMAT = 2
+MANY_HOURS = 24
+"""Stands before the three bytes of a week's mask; a week of one hour is that hour's number alone."""
 
 
 def encode(pattern: Pattern) -> bytes:
@@ -40,6 +42,14 @@ def encode(pattern: Pattern) -> bytes:
         _put(out, bucket.events - bucket.sentiment_events)
         if bucket.sentiment_events:
             _put(out, _zigzag(bucket.sentiment_milli))
+    # Likewise for weeks: the last len(weeks) of those that `days` fall into.
+    _put(out, len(pattern.weeks))
+    for _, mask in pattern.weeks:
+        if mask.bit_count() == 1:
+            out.append(mask.bit_length() - 1)
+        else:
+            out.append(MANY_HOURS)
+            out += mask.to_bytes(3)
     cells = [(hour, count) for hour, count in enumerate(pattern.hours_of_week) if count]
     _put(out, len(cells))
     previous = -1
@@ -92,6 +102,9 @@ def decode(raw: bytes) -> Pattern:
             events = reader.number()
             known = events - reader.number()
             buckets.append(DayBucket(day, events, known, reader.signed() if known else 0))
+        count = reader.number()
+        active = list(dict.fromkeys(day // WEEK for day in days))
+        weeks = tuple((week, reader.mask()) for week in active[len(active) - count :])
         hours = [0] * HOURS_OF_WEEK
         hour = -1
         for _ in range(reader.number()):
@@ -127,6 +140,7 @@ def decode(raw: bytes) -> Pattern:
         days=days,
         slots=slots,
         buckets=tuple(buckets),
+        weeks=weeks,
         hours_of_week=tuple(hours),
         topics=topics,
         applied=tuple(applied),
@@ -191,6 +205,15 @@ class _Reader:
             raise IndexError
         self._at += length
         return self._raw[self._at - length : self._at].decode()
+
+    def mask(self) -> int:
+        hour = self.byte()
+        if hour < MANY_HOURS:
+            return 1 << hour
+        if hour > MANY_HOURS or self._at + 3 > len(self._raw):
+            raise IndexError
+        self._at += 3
+        return int.from_bytes(self._raw[self._at - 3 : self._at])
 
     def runs(self) -> tuple[int, ...]:
         values: list[int] = []

@@ -7,16 +7,19 @@ is left alone until they return by themselves. The silence and the number of the
 it again, at any time and by any run, meets itself.
 """
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 from statistics import median
 
 from engagement.domain.outreach import OutreachType
-from engagement.domain.pattern import Pattern, last_seen
-from engagement.domain.profile import Profile
+from engagement.domain.pattern import DAY, HOURS_OF_DAY, SLOT, Pattern, last_seen
+from engagement.domain.profile import UNSET_ZONE, Profile
 from engagement.domain.scores import ChurnScores
-from engagement.domain.timing import best_send_time
+from engagement.domain.timing import SECONDS_OF_HOUR, best_send_time
+from engagement.domain.zone import ZonePosterior, quiet_hours_utc, zone_posterior
 
 CAMPAIGN = "silence"
 MIN_INTERACTIONS = 3
@@ -29,6 +32,9 @@ VALID_FOR = timedelta(days=2)
 """From planning to expiry: the best hour comes within a day, and a sender that was down has another to catch up."""
 GAPS = 20
 """Gaps between active days that say what is usual."""
+
+HABIT_DAYS = 3
+"""Who talks at an hour on that many days is up then: one night is an accident, three are a habit."""
 
 DAILY = timedelta(days=1)
 WEEKLY = timedelta(days=7)
@@ -50,7 +56,7 @@ class Thresholds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """An outreach worth planning; whether the user may be written to is the gate's question.
+    """An outreach worth planning; when is `send_time`'s question, whether the user may be written to the gate's.
 
     Attributes:
         outreach_type: why we write.
@@ -59,7 +65,6 @@ class Candidate:
             ("2026-11-03-1", "2026-11-03-2").
         priority: [0, 1], higher first.
         trigger: what called for it, in a short code safe to log.
-        due_at: the user's best hour.
         expires_at: after this it is worth nothing.
     """
 
@@ -68,7 +73,6 @@ class Candidate:
     periods: tuple[str, ...]
     priority: float
     trigger: str
-    due_at: datetime
     expires_at: datetime
 
 
@@ -104,9 +108,44 @@ def silence_outreach(pattern: Pattern, scores: ChurnScores, thresholds: Threshol
         periods=tuple(f"{seen_at:%Y-%m-%d}-{number}" for number in range(1, NUDGES + 1)),
         priority=scores.churn_14d,
         trigger=trigger,
-        due_at=best_send_time(pattern, now, within=BEST_HOUR_WITHIN),
         expires_at=now + VALID_FOR,
     )
+
+
+def send_time(
+    pattern: Pattern, profile: Profile, hours: Sequence[float], weekdays: Sequence[float], now: datetime
+) -> datetime:
+    """Return the best time of the next day and night at which the user may be written to.
+
+    Quiet hours go by the zone the user set. Where they set none, by what language and activity say of their zone; and
+    an hour in which they themselves keep being active is none of their quiet ones, wherever they may live.
+
+    Args:
+        pattern: the user's.
+        profile: the same user's.
+        hours: how good each UTC hour of day is for them, 24 positive numbers.
+        weekdays: how good each UTC weekday is, Monday first, positive.
+        now: aware UTC.
+    """
+    where: ZonePosterior | str = profile.zone
+    awake: frozenset[int] = frozenset()
+    if profile.zone == UNSET_ZONE:
+        where, awake = zone_posterior(pattern, profile.language_code), habitual_hours(pattern)
+    quiet = {day: quiet_hours_utc(where, day) for day in (now.date(), (now + BEST_HOUR_WITHIN).date())}
+    return best_send_time(
+        hours,
+        now,
+        within=BEST_HOUR_WITHIN,
+        weekdays=weekdays,
+        is_open=lambda at: at.hour in awake or not quiet[at.date()][at.hour],
+    )
+
+
+def habitual_hours(pattern: Pattern) -> frozenset[int]:
+    """Return the UTC hours in which the user was active on at least `HABIT_DAYS` of their last 60 days."""
+    active = {(slot * SLOT // DAY, slot * SLOT // SECONDS_OF_HOUR % HOURS_OF_DAY) for slot in pattern.slots}
+    days = Counter(hour for _, hour in active)
+    return frozenset(hour for hour, count in days.items() if count >= HABIT_DAYS)
 
 
 def rested(profile: Profile, min_gap: timedelta, now: datetime) -> bool:

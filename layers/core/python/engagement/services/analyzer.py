@@ -218,6 +218,7 @@ class EngagementAnalyzer[S: StoredPattern]:
                 continue
             pattern = decode(scored.state)
             profile = self._profiles.get(scored.bot_id, scored.user_id)
+            # The hour is not asked for here, so anybody's do.
             candidate = silence_outreach(pattern, scored.scores, thresholds, now)
             found.append(
                 UserAtRisk(
