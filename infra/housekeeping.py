@@ -1,4 +1,4 @@
-"""Schedule -> housekeeper: what expired or was left behind, and whether Telegram still reaches us."""
+"""Schedule -> housekeeper: what expired or was left behind, whether Telegram still reaches us, how the model does."""
 
 from aws_cdk import Duration
 from constructs import Construct
@@ -26,8 +26,10 @@ class Housekeeping(Construct):
                 bot_token_parameter=config.bot_token_parameter,
                 telegram_api_url=config.telegram_api_url,
                 webhook_url=webhook_url,
+                model_bucket=surroundings.storage.models.bucket_name,
             ),
             surroundings=surroundings,
             timeout=Duration.minutes(5),
+            models=("churn",),
         )
         Schedule(self, "HousekeeperSchedule", function=self.housekeeper, every=EVERY, surroundings=surroundings)

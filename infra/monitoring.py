@@ -63,6 +63,12 @@ class Monitoring(Construct):
             ("PendingUpdates", "housekeeper", "Maximum", 1000, "Telegram holds updates that we do not take."),
         ):
             self._alarm(metric, _own(metric, service, statistic), threshold=threshold, meaning=meaning)
+        for metric, threshold, meaning in (
+            ("ModelDegraded", 1, "The churn model ranks or calibrates worse than its card, beyond chance."),
+            ("FeatureDrift", 0.2, "Users are not like those whom the churn model knows, beyond chance."),
+            ("ModelAgeDays", 35, "For five weeks the trainer did not run, or found nothing better: see its log."),
+        ):
+            self._alarm(metric, _daily(metric), threshold=threshold, meaning=meaning)
 
         dashboard = cloudwatch.Dashboard(self, "Dashboard")
         dashboard.add_widgets(cloudwatch.AlarmStatusWidget(title="Alarms", alarms=self._alarms, width=24))
@@ -85,6 +91,20 @@ class Monitoring(Construct):
                     _own("OutreachSuppressed", "outreach_sender"),
                     _own("OutreachFailed", "outreach_sender"),
                 ],
+            ),
+        )
+        dashboard.add_widgets(
+            cloudwatch.GraphWidget(
+                title="Models: ranking and calibration on last week's outcomes",
+                width=12,
+                left=[_daily("LiveChurnAuc"), _daily("LiveChurnEce")],
+                right=[_daily("LabelsRipened")],
+            ),
+            cloudwatch.GraphWidget(
+                title="Models: drift, age, and users at high risk",
+                width=12,
+                left=[_daily("FeatureDrift")],
+                right=[_daily("ModelAgeDays"), _daily("ChurnHighRisk")],
             ),
         )
         dashboard.add_widgets(
@@ -115,12 +135,17 @@ class Monitoring(Construct):
         self._alarms.append(alarm)
 
 
-def _own(metric: str, service: str, statistic: str = "Sum") -> cloudwatch.Metric:
-    """Return a metric that a function writes itself (engagement.telemetry), over an hour."""
+def _own(metric: str, service: str, statistic: str = "Sum", period: Duration | None = None) -> cloudwatch.Metric:
+    """Return a metric that a function writes itself (engagement.telemetry), over an hour unless told otherwise."""
     return cloudwatch.Metric(
         namespace=METRICS_NAMESPACE,
         metric_name=metric,
         dimensions_map={"service": service},
         statistic=statistic,
-        period=Duration.hours(1),
+        period=period or Duration.hours(1),
     )
+
+
+def _daily(metric: str) -> cloudwatch.Metric:
+    """Return a metric that the housekeeper writes once a day."""
+    return _own(metric, "housekeeper", "Maximum", Duration.days(1))

@@ -39,7 +39,8 @@ class Outreach(Construct):
             surroundings=surroundings,
             timeout=Duration.minutes(10),
             memory_size=1024,
-            models=("churn",),
+            models=("churn", "timing", "mood"),
+            layers=[surroundings.inference],
         )
         Schedule(
             self,

@@ -1,20 +1,24 @@
-"""Schedule -> what expired or was left behind is settled, and the webhook's health is known."""
+"""Schedule -> what expired or was left behind is settled, and the webhook's and the model's health is known."""
 
-from dataclasses import asdict
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from engagement.clients.cards import serving_card
 from engagement.clients.secrets import read_secret
 from engagement.clients.telegram import TelegramClient
 from engagement.domain.tick import Tick
-from engagement.domain.webhook import ADVICE
-from engagement.services.housekeeping import Housekeeping
+from engagement.services.housekeeping import Housekeeping, Watch
 from engagement.services.outreach import ProactiveOutreachService
 from engagement.settings import HousekeeperSettings
+from engagement.store.censuses import Censuses
 from engagement.store.outreaches import Outreaches
 from engagement.store.table import bind
-from engagement.telemetry import count, logger, metrics
+from engagement.telemetry import count, logger, measure, metrics
+
+BUNDLED = Path(__file__).parents[2] / "models" / "churn"
 
 
 def connect() -> TelegramClient:
@@ -24,7 +28,9 @@ def connect() -> TelegramClient:
 
 settings = HousekeeperSettings.from_env()
 bind(settings.table_name)
-housekeeping = Housekeeping(ProactiveOutreachService(Outreaches()), connect, settings.webhook_url)
+card = partial(serving_card, "churn", settings.model_bucket, BUNDLED)
+watch = Watch(bot_id=settings.bot_id, censuses=Censuses(), read_card=card)
+housekeeping = Housekeeping(ProactiveOutreachService(Outreaches()), connect, settings.webhook_url, watch)
 
 
 @metrics.log_metrics
@@ -39,8 +45,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
             "PendingUpdates": report.pending_updates or 0,
         }
     )
-    result = asdict(report) | {"faults": [str(fault) for fault in report.faults]}
-    advice = "; ".join(ADVICE[fault] for fault in report.faults)
-    log = logger.warning if report.faults else logger.info
-    log(advice or "house kept", **result)
-    return result
+    measure(report.health.metrics() if report.health else {})
+    summary = report.summary()
+    log = logger.warning if report.concerns else logger.info
+    log("; ".join(report.concerns) or "house kept", **summary)
+    return summary

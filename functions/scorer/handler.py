@@ -6,13 +6,14 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from engagement.clients.churn import serving_churn_model
+from engagement.clients.serving import serving_models
 from engagement.domain.gate import Policy
 from engagement.domain.planning import Thresholds
 from engagement.domain.tick import Tick
 from engagement.services.outreach import ProactiveOutreachService
 from engagement.services.scoring import Scoring
 from engagement.settings import ScorerSettings
+from engagement.store.censuses import Censuses
 from engagement.store.outreaches import Outreaches
 from engagement.store.profiles import Profiles
 from engagement.store.scores import Scores
@@ -21,17 +22,17 @@ from engagement.telemetry import count, logger, metrics
 
 settings = ScorerSettings.from_env()
 bind(settings.table_name)
-BUNDLED = Path(__file__).parents[2] / "models" / "churn"
+BUNDLED = Path(__file__).parents[2] / "models"
 CACHE = Path(tempfile.gettempdir()) / "champion"
-ml_enabled = settings.ml_prediction_enabled == "on"
 outreaches = Outreaches()
 scoring = Scoring(
+    bot_id=settings.bot_id,
     scores=Scores(),
     profiles=Profiles(),
     outreaches=outreaches,
+    censuses=Censuses(),
     planner=ProactiveOutreachService(outreaches),
-    model=serving_churn_model(settings.model_bucket, BUNDLED, CACHE) if ml_enabled else None,
-    ml_enabled=ml_enabled,
+    models=serving_models(settings.model_bucket, BUNDLED, CACHE) if settings.ml_prediction_enabled == "on" else None,
     thresholds=Thresholds(re_engagement=settings.churn_threshold, checkin=settings.checkin_threshold),
     policy=Policy.of(settings),
 )

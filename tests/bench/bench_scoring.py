@@ -2,8 +2,10 @@
 
 Run: python tests/bench/bench_scoring.py [users ...]. Patterns are made up in memory, so that the figures are of our
 code and not of a local table. What reading and writing adds is measured against the local AWS as CPU time of this
-process alone, and what waiting for answers adds by a write that takes as long as DynamoDB's does. The yardstick beside
-the model's one call per batch is scikit-learn's own answer to the same rows, by a model rebuilt from the card.
+process alone, once for all sizes, and what waiting for answers adds by a write that takes as long as DynamoDB's does.
+All is one core's: the time that a Lambda of one core has for everything but waiting. The yardstick beside
+the churn and the timing model's one call per batch is scikit-learn's own answer to the same rows, by logistic
+regressions rebuilt from the cards (what serves as the mood model is a formula, which scikit-learn has no part in).
 """
 
 import json
@@ -12,7 +14,7 @@ import random
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,36 +25,44 @@ from rich.table import Table
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 
-from engagement.clients.predictor import ChurnModel
-from engagement.domain.due import DuePattern
+from engagement.clients.predictor import ChurnModel, MoodModel, TimingModel
+from engagement.clients.serving import ServingModels
+from engagement.domain.census import Census, Tally
+from engagement.domain.due import DuePattern, Scored
 from engagement.domain.features import NAMES, features
 from engagement.domain.interaction import Interaction, SentimentType
+from engagement.domain.mood import mood_features
+from engagement.domain.outcome import Watched, ripen, watch
 from engagement.domain.pattern import EMPTY, Pattern, fold
 from engagement.domain.pattern_bytes import decode, encode
-from engagement.domain.planning import Thresholds, next_due_at, silence_outreach
+from engagement.domain.planning import Thresholds, next_due_at, send_time, silence_outreach
+from engagement.domain.population import BUNDLED
 from engagement.domain.profile import ConsentPolicy
 from engagement.domain.scores import ChurnScores
 from engagement.domain.tick import Tick
+from engagement.domain.timing import NAMES as TIMING_NAMES
+from engagement.domain.timing import hour_features
 from engagement.services.scoring import BATCH, Scoring
 from engagement.store import keys
 from engagement.store.scores import Scores
 from engagement.store.table import Item, PatternItem, bind
 from infra.local.emulator import Emulator, environment
-from models.train import probabilities
-from tests.builders import NOW, interaction, policy
+from models.train import hour_shares, probabilities
+from tests.builders import NOW, interaction, policy, profile
 
-MODEL = Path(__file__).parents[2] / "models" / "churn"
+MODELS = Path(__file__).parents[2] / "models"
 SIZES = (1_000, 10_000, 100_000)
 DISTINCT = 1_000
 """Histories that are folded; bigger populations repeat them, since folding is not what is measured."""
 ANSWER_SECONDS = 0.005
 """A DynamoDB write within a region takes a few milliseconds."""
 LEAVING = ChurnScores(0.95, 0.9, 0.85)
+WATCHED = Watched(at=NOW - timedelta(days=7), churn_7d=0.5, by="churn-1-01234567")
 THRESHOLDS = Thresholds(re_engagement=0.8, checkin=0.6)
 
 
 class Memory:
-    """Due patterns in memory; a write takes `answer_seconds`, as waiting for one does."""
+    """Due patterns in memory, each with a score whose week is over; a write takes `answer_seconds`, as waiting does."""
 
     partitions = 16
 
@@ -68,10 +78,17 @@ class Memory:
         for bot_id, user_id in users:
             state = self._states[user_id % len(self._states)]
             yield DuePattern(
-                bot_id=bot_id, user_id=user_id, state=state, version=1, due_at=NOW, scores=None, scored_at=None
+                bot_id=bot_id,
+                user_id=user_id,
+                state=state,
+                version=1,
+                due_at=NOW,
+                scores=None,
+                scored_at=None,
+                watched=WATCHED,
             )
 
-    def record(self, seen: DuePattern, scores: ChurnScores, **_: Any) -> bool:
+    def record(self, seen: DuePattern, scored: Scored, **_: Any) -> bool:
         if self._answer_seconds:
             time.sleep(self._answer_seconds)
         return True
@@ -79,87 +96,146 @@ class Memory:
     def postpone(self, seen: DuePattern, until: datetime) -> bool:
         return True
 
+    def add(self, bot_id: int, day: date, share: int, census: Census) -> None:
+        """Take the census."""
+
+    def of_days(self, *_: Any) -> Census:
+        return Census()
+
     def get(self, *_: Any) -> None:
         """Nobody has a profile: planning is measured up to the question who they are."""
 
 
 def main(sizes: Sequence[int]) -> None:
-    """Print three tables: the split by population, batches beside single calls, and writers."""
+    """Print what a run takes and where, the models beside scikit-learn, the table's share, and what writers gain."""
     console = Console()
-    model = ChurnModel.load(MODEL)
+    models = ServingModels(
+        churn=ChurnModel.load(MODELS / "churn"),
+        timing=TimingModel.load(MODELS / "timing"),
+        mood=MoodModel.load(MODELS / "mood"),
+    )
     folded = track(range(DISTINCT), description="making up users", console=console, transient=True)
     states = [encode(made_up(random.Random(seed))) for seed in folded]
 
-    split = Table("users", "users/s", "µs per user", title="One run: CPU time without the table")
-    for part in ("decode", "features", "ONNX", "plan", "rest"):
-        split.add_column(f"{part} %")
+    read, write = table_seconds(states, models.churn.version if models.churn else "")
+    split = Table("users", "users/s", title="One run, a core's µs per user")
+    for part in PARTS:
+        split.add_column(part)
     for users in track(sizes, description="scoring", console=console, transient=True):
-        split.add_row(*row_of(users, states, model))
+        split.add_row(*row_of(users, states, models, read, write))
     console.print(split)
-
-    rows = [features(decode(state), NOW) for state in states]
-    textbook = rebuilt()
-    calls = Table("rows per call", "ONNX µs per row", "scikit-learn µs per row", "x ONNX", title="The model")
-    for size in (1, 100, BATCH, DISTINCT):
-        batches = [rows[i : i + size] for i in range(0, len(rows), size)]
-        arrays = [np.array(batch) for batch in batches]
-        ours = cpu_seconds(lambda them=batches: [model.predict(batch) for batch in them]) / len(rows)
-        theirs = cpu_seconds(lambda them=arrays: [probabilities(textbook, array) for array in them]) / len(rows)
-        calls.add_row(str(size), f"{ours * 1e6:.1f}", f"{theirs * 1e6:.1f}", f"{theirs / ours:.1f}")
-    console.print(calls)
-    console.print(store_costs(states, model))
+    console.print(beside_scikit_learn(states, models))
 
     writing = Table("writers", "users/s", "x one writer", title=f"Writes answered after {ANSWER_SECONDS * 1e3:.0f} ms")
     single = 0.0
     for writers in track((1, 2, 4, 8, 16), description="writing", console=console, transient=True):
-        rate = 1_000 / seconds(lambda count=writers: run(Memory(states, 1_000, ANSWER_SECONDS), model, count), 1)
+        rate = 1_000 / seconds(lambda count=writers: run(Memory(states, 1_000, ANSWER_SECONDS), models, count), 1)
         single = single or rate
         writing.add_row(str(writers), f"{rate:.0f}", f"{rate / single:.1f}")
     console.print(writing)
 
 
-def row_of(users: int, states: list[bytes], model: ChurnModel) -> tuple[str, ...]:
-    """Measure a run over `users` users, and its parts over the same patterns."""
+PARTS = ("read", "decode", "features", "churn ONNX", "mood ONNX", "timing ONNX", "plan", "census", "rest", "write")
+
+
+def row_of(users: int, states: list[bytes], models: ServingModels, read: float, write: float) -> tuple[str, ...]:
+    """Measure a run over `users` users in memory, and its parts over the same patterns; the table's share is given."""
     repeats = 3 if users <= SIZES[1] else 1
-    total = cpu_seconds(lambda: run(Memory(states, users), model, 1), repeats) / users
+    memory = cpu_seconds(lambda: run(Memory(states, users), models, 1), repeats) / users
     patterns = [decode(state) for state in states]
     rows = [features(pattern, NOW) for pattern in patterns]
-    answers = model.predict(rows)
-    parts = (
-        cpu_seconds(lambda: [decode(state) for state in states]),
-        cpu_seconds(lambda: [features(pattern, NOW) for pattern in patterns]),
-        cpu_seconds(lambda: [model.predict(rows[i : i + BATCH]) for i in range(0, len(rows), BATCH)]),
-        cpu_seconds(lambda: [planned(pattern, scores) for pattern, scores in zip(patterns, answers, strict=True)]),
-    )
-    shares = [part / len(states) / total for part in parts]
-    return (
-        str(users),
-        f"{1 / total:.0f}",
-        f"{total * 1e6:.0f}",
-        *(f"{share * 100:.0f}" for share in (*shares, 1 - sum(shares))),
-    )
+    moods = [mood_features(pattern, BUNDLED, NOW) for pattern in patterns]
+    answers = models.churn.predict(rows) if models.churn else []
+    leaving = [
+        hour_features(pattern, BUNDLED, NOW)
+        for pattern, scores in zip(patterns, answers, strict=True)
+        if silence_outreach(pattern, scores, THRESHOLDS, NOW)
+    ]
+    parts = [
+        cpu_seconds(action) / len(states)
+        for action in (
+            lambda: [decode(state) for state in states],
+            lambda: [(features(p, NOW), mood_features(p, BUNDLED, NOW)) for p in patterns],
+            lambda: [models.churn.predict(batch) for batch in batches(rows, BATCH)],
+            lambda: [models.mood.predict(batch) for batch in batches(moods, BATCH)],
+            lambda: [models.timing.predict([row]) for row in leaving],
+            lambda: [planned(p, scores) for p, scores in zip(patterns, answers, strict=True)],
+            lambda: census_of(patterns, rows, answers),
+        )
+    ]
+    figures = (read, *parts, memory - sum(parts), write)
+    return (str(users), f"{1 / (read + memory + write):.0f}", *(f"{figure * 1e6:.1f}" for figure in figures))
 
 
 def planned(pattern: Pattern, scores: ChurnScores) -> object:
-    """Ask what a run asks about each user once they are scored."""
-    return silence_outreach(pattern, scores, THRESHOLDS, NOW), next_due_at(pattern, NOW)
+    """Ask what a run asks about each user once they are scored, and when to write to those whom it calls for."""
+    if silence_outreach(pattern, scores, THRESHOLDS, NOW):
+        hour_features(pattern, BUNDLED, NOW)
+        send_time(pattern, profile(), BUNDLED.hours, BUNDLED.weekdays, NOW)
+    return next_due_at(pattern, NOW)
 
 
-def rebuilt() -> list[Pipeline]:
+def census_of(patterns: Sequence[Pattern], rows: Sequence[tuple[float, ...]], answers: Sequence[ChurnScores]) -> Census:
+    """Count them all, with what became of their earlier scores."""
+    tally = Tally()
+    for pattern, row, scores in zip(patterns, rows, answers, strict=True):
+        watch(WATCHED, pattern, scores.churn_7d, WATCHED.by, NOW)
+        tally.count(pattern, row, scores, ripen(WATCHED, pattern, NOW), NOW)
+    return tally.census()
+
+
+def beside_scikit_learn(states: list[bytes], models: ServingModels) -> Table:
+    """Measure both on the same rows, in calls of several sizes; a user of the timing model is 24 rows."""
+    table = Table(
+        "model", "users per call", "ONNX µs per user", "scikit-learn µs per user", "x ONNX", title="The models"
+    )
+    patterns = [decode(state) for state in states]
+    churn, timing = rebuilt_churn(), rebuilt_timing()
+    rows = [features(pattern, NOW) for pattern in patterns]
+    hours = [hour_features(pattern, BUNDLED, NOW) for pattern in patterns]
+    for name, users, ours, theirs in (
+        ("churn", rows, models.churn, lambda array: probabilities(churn, array)),
+        ("timing", hours, models.timing, lambda array: hour_shares(timing, array)),
+    ):
+        for size in (1, 100, BATCH, DISTINCT):
+            calls = batches(users, size)
+            onnx = cpu_seconds(lambda them=calls, model=ours: [model.predict(call) for call in them]) / len(users)
+            sklearn = cpu_seconds(lambda them=calls, ask=theirs: [ask(np.array(c)) for c in them]) / len(users)
+            table.add_row(name, str(size), f"{onnx * 1e6:.1f}", f"{sklearn * 1e6:.1f}", f"{sklearn / onnx:.1f}")
+    return table
+
+
+def batches(rows: Sequence[Any], size: int) -> list[Sequence[Any]]:
+    """Part the rows."""
+    return [rows[i : i + size] for i in range(0, len(rows), size)]
+
+
+def rebuilt_churn() -> list[Pipeline]:
     """Return the model in scikit-learn, with the coefficients of its card."""
-    card = json.loads((MODEL / "card.json").read_text())
-    pipelines = []
-    for weights in card["model"]["log_odds"].values():
-        logit = LogisticRegression()
-        logit.classes_ = np.array([False, True])
-        logit.coef_ = np.array([[weights[name] for name in NAMES]])
-        logit.intercept_ = np.array([weights["start"]])
-        pipelines.append(Pipeline([("logit", logit)]))
-    return pipelines
+    card = json.loads((MODELS / "churn" / "card.json").read_text())
+    return [
+        Pipeline([("logit", logit([weights[name] for name in NAMES], weights["start"]))])
+        for weights in card["model"]["log_odds"].values()
+    ]
 
 
-def store_costs(states: list[bytes], model: ChurnModel) -> Table:
-    """Measure the real store's share of this process's CPU time, against the local AWS."""
+def rebuilt_timing() -> LogisticRegression:
+    """Return the model in scikit-learn, with the coefficients of its card."""
+    weights = json.loads((MODELS / "timing" / "card.json").read_text())["model"]["log_odds"]
+    return logit([weights[name] for name in TIMING_NAMES], 0.0)
+
+
+def logit(weights: list[float], start: float) -> LogisticRegression:
+    """Return a fitted logistic regression."""
+    model = LogisticRegression()
+    model.classes_ = np.array([False, True])
+    model.coef_ = np.array([weights])
+    model.intercept_ = np.array([start])
+    return model
+
+
+def table_seconds(states: list[bytes], version: str) -> tuple[float, float]:
+    """Return what reading and writing a user takes of this process's CPU time, against the local AWS."""
     with Emulator() as emulator:
         os.environ.update(environment(emulator.endpoint))
         bind("rekindle")
@@ -172,27 +248,26 @@ def store_costs(states: list[bytes], model: ChurnModel) -> Table:
         store = Scores()
         began = time.process_time()
         users = [user for partition in range(store.partitions) for user in store.due(partition, NOW)]
-        queried = time.process_time()
         found = list(store.load(users))
         loaded = time.process_time()
         for seen in found:
-            store.record(seen, LEAVING, scored_by=model.version, now=NOW, next_due_at=NOW + timedelta(days=1))
+            watched = Watched(at=NOW, churn_7d=LEAVING.churn_7d, by=version)
+            scored = Scored(churn=LEAVING, by=version, mood=0.1, watched=watched)
+            store.record(seen, scored, now=NOW, next_due_at=NOW + timedelta(days=1))
         written = time.process_time()
-    costs = Table("step", "CPU µs per user", title=f"The table, {len(found)} users")
-    for step, spent in (("query", queried - began), ("read", loaded - queried), ("write", written - loaded)):
-        costs.add_row(step, f"{spent / len(found) * 1e6:.0f}")
-    return costs
+    return (loaded - began) / len(found), (written - loaded) / len(found)
 
 
-def run(memory: Memory, model: ChurnModel, writers: int) -> None:
+def run(memory: Memory, models: ServingModels, writers: int) -> None:
     """Score everybody in `memory`."""
     scoring = Scoring(
+        bot_id=1,
         scores=memory,  # no profiles, so nothing is ever planned
         profiles=memory,
         outreaches=memory,
+        censuses=memory,
         planner=memory,
-        model=model,
-        ml_enabled=True,
+        models=models,
         thresholds=THRESHOLDS,
         policy=policy(consent=ConsentPolicy.ASSUME),
         writers=writers,

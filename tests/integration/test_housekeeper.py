@@ -2,27 +2,37 @@
 
 import json
 import logging
+import random
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
+from math import exp
+from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 from aws_lambda_powertools import Logger
 
 from engagement import telemetry
 from engagement.clients import secrets
 from engagement.clients.telegram import TelegramClient
+from engagement.domain.census import Census, Tally
+from engagement.domain.features import NAMES, features
+from engagement.domain.outcome import Outcome
 from engagement.domain.outreach import OutreachKey, OutreachState
+from engagement.domain.scores import ChurnScores
 from engagement.domain.webhook import ALLOWED_UPDATES
 from engagement.errors import BadTickError
 from engagement.settings import HousekeeperSettings
 from engagement.store import keys
+from engagement.store.censuses import Censuses
 from engagement.store.outreaches import Outreaches
 from engagement.store.table import OutreachItem
 from functions.__main__ import invoke
 from infra.local.telegram import bot_api, outcomes, updates
 from infra.local.telegram.server import FakeTelegram
 from infra.local.telegram.updates import Person
+from tests.builders import NOW, silent_for
 
 BOT_ID = 987654
 TOKEN = f"{BOT_ID}:" + "C" * 35
@@ -40,20 +50,24 @@ def telegram(now: datetime) -> Iterator[FakeTelegram]:
 
 
 @pytest.fixture
-def deployed(table: str, telegram: FakeTelegram, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The function's environment and secret; returns the table's name."""
+def deployed(
+    table: str, aws: dict[str, str], telegram: FakeTelegram, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[HousekeeperSettings]:
+    """The function's environment, its secret and a bucket without champions."""
     settings = HousekeeperSettings(
         table_name=table,
         bot_id=BOT_ID,
         bot_token_parameter=PARAMETER,
         telegram_api_url=telegram.url,
         webhook_url=URL,
+        model_bucket=f"models-{aws['AWS_ACCESS_KEY_ID']}",  # bucket names are everybody's
     )
+    boto3.client("s3").create_bucket(Bucket=settings.model_bucket)
     for name, value in settings.to_env().items():
         monkeypatch.setenv(name, value)
     secrets.forget()
     secrets._provider().client.put_parameter(Name=PARAMETER, Value=TOKEN, Type="SecureString")
-    yield table
+    yield settings
     secrets.forget()
 
 
@@ -118,7 +132,7 @@ HOUR = timedelta(hours=1)
 
 
 def test_a_tick_settles_what_was_left_behind(
-    deployed: str, sample: Callable[[str], Any], now: datetime, capsys: pytest.CaptureFixture[str]
+    deployed: HousekeeperSettings, sample: Callable[[str], Any], now: datetime, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """R41, R45: expired, of unknown fate, and back in line; what is alive stays as it is."""
     expired = outreach(1, OutreachState.SCHEDULED, now, lease=HOUR, expires=-HOUR)
@@ -139,6 +153,8 @@ def test_a_tick_settles_what_was_left_behind(
         "pending_updates": 0,
         "faults": [],
         "last_error": "",
+        "health": None,
+        "card_error": "",
     }
     assert metrics_of(capsys.readouterr().out) == {
         "OutreachExpired": 1,
@@ -146,7 +162,9 @@ def test_a_tick_settles_what_was_left_behind(
     }
 
 
-def test_a_second_tick_changes_nothing(deployed: str, sample: Callable[[str], Any], now: datetime) -> None:
+def test_a_second_tick_changes_nothing(
+    deployed: HousekeeperSettings, sample: Callable[[str], Any], now: datetime
+) -> None:
     """R45: unknown is final; nothing is sent by it or after it."""
     died_sending = outreach(2, OutreachState.SENDING, now, lease=-HOUR, expires=HOUR)
     assert invoke("housekeeper", sample(TICK))["swept_unknown"] == 1
@@ -155,7 +173,7 @@ def test_a_second_tick_changes_nothing(deployed: str, sample: Callable[[str], An
 
 
 def test_a_changed_webhook_is_a_warning_with_its_remedy(
-    deployed: str,
+    deployed: HousekeeperSettings,
     telegram: FakeTelegram,
     sample: Callable[[str], Any],
     capsys: pytest.CaptureFixture[str],
@@ -176,7 +194,7 @@ def test_a_changed_webhook_is_a_warning_with_its_remedy(
 
 
 def test_a_failing_webhook_is_a_warning(
-    deployed: str, telegram: FakeTelegram, sample: Callable[[str], Any], now: datetime
+    deployed: HousekeeperSettings, telegram: FakeTelegram, sample: Callable[[str], Any], now: datetime
 ) -> None:
     """R88: nothing listens at the webhook's address, and Telegram has noticed."""
     telegram.push(updates.message(1, Person(7, "X"), "x", date=int(now.timestamp()), message_id=1))
@@ -190,7 +208,7 @@ def test_a_failing_webhook_is_a_warning(
 
 @pytest.mark.parametrize("trouble", ["down", "wrong token", "no token", "nonsense"])
 def test_a_telegram_outage_does_not_stop_the_sweep(
-    deployed: str,
+    deployed: HousekeeperSettings,
     telegram: FakeTelegram,
     sample: Callable[[str], Any],
     now: datetime,
@@ -218,7 +236,109 @@ def test_a_telegram_outage_does_not_stop_the_sweep(
 
 
 @pytest.mark.filterwarnings("ignore:No application metrics")  # said of an invocation that got nowhere
-def test_a_tick_without_a_time_is_refused(deployed: str, sample: Callable[[str], Any]) -> None:
+def test_a_tick_without_a_time_is_refused(deployed: HousekeeperSettings, sample: Callable[[str], Any]) -> None:
     """A local scheduler that does not fill in the time must show; guessing it would expire what is not due."""
     with pytest.raises(BadTickError, match="unreadable tick"):
         invoke("housekeeper", sample("housekeeper/bad_tick"))
+
+
+# -- the model, once a day
+
+MIDNIGHT = "housekeeper/first_tick_of_a_day"
+CARD = json.loads((Path(__file__).parents[2] / "models" / "churn" / "card.json").read_text())
+
+
+def a_day(rng: random.Random, *, by: str, good: bool, users: int = 400) -> Census:
+    """A day on which so many scores ripened, of a model that knows its users or of one that guesses."""
+    tally = Tally()
+    for number in range(users):
+        chance = 1 / (1 + exp(-rng.gauss(1.5, 1.6)))
+        said = chance if good else 1 / (1 + exp(-rng.gauss(1.5, 1.6)))
+        outcome = Outcome(churn_7d=said, by=by, stayed_away=rng.random() < chance)
+        pattern = silent_for(number % 20, active_days=3 + number % 11)
+        tally.count(pattern, features(pattern, NOW), ChurnScores(0.9, 0.85 if number % 4 else 0.1, 0.5), outcome, NOW)
+    return tally.census()
+
+
+def test_the_first_tick_of_a_day_measures_the_bundled_model_on_last_weeks_outcomes(
+    deployed: HousekeeperSettings, sample: Callable[[str], Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """R87: what ripened on the day itself waits for tomorrow, and nothing else is of the last seven days."""
+    rng = random.Random(1)
+    for days_ago in (0, 1, 7, 8):
+        day = date(2026, 11, 23) - timedelta(days=days_ago)
+        Censuses().add(BOT_ID, day, days_ago, a_day(rng, by=CARD["version"], good=True))
+
+    health = invoke("housekeeper", sample(MIDNIGHT))["health"]
+
+    assert (health["version"], health["outcomes"], health["age_days"]) == (CARD["version"], 800, None)
+    assert health["auc"] > 0.75
+    assert (health["degraded"], health["drifted"], health["high_risk"]) == (False, False, 300)
+    metrics = metrics_of(capsys.readouterr().out)
+    assert metrics == {
+        "LiveChurnAuc": health["auc"],
+        "LiveChurnEce": health["ece"],
+        "LabelsRipened": 800,
+        "ModelDegraded": 0,
+        "ChurnHighRisk": 300,
+    }
+
+
+def test_a_champion_that_guesses_is_an_alarm_and_a_warning_with_its_remedy(
+    deployed: HousekeeperSettings,
+    sample: Callable[[str], Any],
+    capsys: pytest.CaptureFixture[str],
+    logged: list[dict[str, Any]],
+) -> None:
+    """R87: its card comes from the bucket, and its users are compared with those it was trained on."""
+    others = [[0.0] * 9 + [1.0]] * len(NAMES)
+    reference = {"auc_7d": 0.82, "ece_7d": 0.04, "feature_bins": others}
+    card = CARD | {"version": "churn-1-next", "trained_at": "2026-10-14T00:00:00+00:00", "reference": reference}
+    pointer = {"prefix": "models/churn/next", "sha256": "0" * 64, "version": "next", "promoted_at": None}
+    s3 = boto3.client("s3")
+    s3.put_object(Bucket=deployed.model_bucket, Key="models/churn/next/card.json", Body=json.dumps(card))
+    s3.put_object(Bucket=deployed.model_bucket, Key="models/churn/champion.json", Body=json.dumps(pointer))
+    rng = random.Random(2)
+    for days_ago in range(1, 8):
+        day = date(2026, 11, 23) - timedelta(days=days_ago)
+        Censuses().add(BOT_ID, day, 0, a_day(rng, by="churn-1-next", good=False))
+
+    health = invoke("housekeeper", sample(MIDNIGHT))["health"]
+
+    assert (health["degraded"], health["drifted"], health["age_days"]) == (True, True, 40)
+    metrics = metrics_of(capsys.readouterr().out)
+    assert (metrics["ModelDegraded"], metrics["ModelAgeDays"]) == (1, 40)
+    assert metrics["FeatureDrift"] > 0.2
+    (line,) = [line for line in logged if line["level"] == "WARNING"]
+    assert "roll back" in line["message"]
+
+
+def test_after_a_rollback_to_the_bundled_model_it_is_that_one_that_is_watched(
+    deployed: HousekeeperSettings, sample: Callable[[str], Any]
+) -> None:
+    pointer = {"prefix": "", "sha256": "", "version": "bundled", "promoted_at": "2026-11-20T00:00:00+00:00"}
+    boto3.client("s3").put_object(
+        Bucket=deployed.model_bucket, Key="models/churn/champion.json", Body=json.dumps(pointer)
+    )
+
+    health = invoke("housekeeper", sample(MIDNIGHT))["health"]
+
+    assert (health["version"], health["age_days"]) == (CARD["version"], None)
+
+
+def test_a_bucket_that_cannot_be_read_does_not_stop_the_sweep(
+    deployed: HousekeeperSettings,
+    sample: Callable[[str], Any],
+    now: datetime,
+    logged: list[dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """R87: the ledger is settled, and the log says that the model is not watched."""
+    expired = outreach(1, OutreachState.SCHEDULED, now, lease=HOUR, expires=-HOUR)
+    monkeypatch.setenv("MODEL_BUCKET", "no-such-bucket")
+
+    result = invoke("housekeeper", sample(MIDNIGHT))
+
+    assert state_of(expired) is OutreachState.EXPIRED
+    assert (result["health"], "NoSuchBucket" in result["card_error"]) == (None, True)
+    assert any("cannot be watched" in line["message"] for line in logged if line["level"] == "WARNING")

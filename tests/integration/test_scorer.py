@@ -17,6 +17,8 @@ from typing import Any
 import boto3
 import pytest
 
+from engagement.domain.champion import MODELS
+from engagement.domain.outcome import Watched, ripen
 from engagement.domain.pattern import Pattern
 from engagement.domain.pattern_bytes import encode
 from engagement.domain.planning import Thresholds
@@ -28,13 +30,14 @@ from engagement.services.outreach import ProactiveOutreachService
 from engagement.services.scoring import Scoring, ScoringReport
 from engagement.settings import ScorerSettings
 from engagement.store import keys
+from engagement.store.censuses import Censuses
 from engagement.store.outreaches import Outreaches
 from engagement.store.profiles import Profiles, first_contact_actions
 from engagement.store.scores import Scores
 from engagement.store.table import OutreachItem, PatternItem, ProfileItem, connection, keyed
 from functions.__main__ import LambdaContext, invoke
 from tests import builders
-from tests.builders import NOW, policy
+from tests.builders import NOW, pattern_of, policy
 
 ROOT = Path(__file__).parents[2]
 BOT = 123456
@@ -70,21 +73,29 @@ def outreach_of(user_id: int) -> list[OutreachItem]:
 
 
 class Pessimist:
+    """To whom everybody is leaving, who feels nothing and has no favourite hour."""
+
+    timing = mood = None
     version = "pessimist"
+
+    @property
+    def churn(self) -> "Pessimist":
+        return self
 
     def predict(self, rows: Sequence[tuple[float, ...]]) -> list[ChurnScores]:
         return [ChurnScores(0.95, 0.9, 0.85)] * len(rows)
 
 
 def scoring(**changes: Any) -> Scoring:
-    """A predictor over the real stores, to whose model everybody is leaving."""
+    """The pass over the real stores, to whose model everybody is leaving."""
     options: dict[str, Any] = {
+        "bot_id": BOT,
         "scores": Scores(),
         "profiles": Profiles(),
         "outreaches": Outreaches(),
+        "censuses": Censuses(),
         "planner": ProactiveOutreachService(Outreaches()),
-        "model": Pessimist(),
-        "ml_enabled": True,
+        "models": Pessimist(),
         "thresholds": Thresholds(re_engagement=0.8, checkin=0.6),
         "policy": policy(),
     }
@@ -211,7 +222,8 @@ def change_the_feature_version(folder: Path) -> None:
 def asset(settings: ScorerSettings, tmp_path: Path) -> Iterator[Callable[[], ModuleType]]:
     """The function's asset, laid out as in its zip; calling it is a cold start."""
     shutil.copytree(ROOT / "functions" / "scorer", tmp_path / "functions" / "scorer")
-    shutil.copytree(ROOT / "models" / "churn", tmp_path / "models" / "churn")
+    for model in MODELS:
+        shutil.copytree(ROOT / "models" / model, tmp_path / "models" / model)
 
     def cold_start() -> ModuleType:
         spec = importlib.util.spec_from_file_location("scorer_asset", tmp_path / "functions" / "scorer" / "handler.py")
@@ -271,7 +283,8 @@ def promote(settings: ScorerSettings) -> Callable[..., None]:
         s3.create_bucket(Bucket=settings.model_bucket)
         raw = (ROOT / "models" / "churn" / "model.onnx").read_bytes()
         card = json.loads((ROOT / "models" / "churn" / "card.json").read_text()) | changes
-        pointer = {"prefix": "models/churn/next", "sha256": hashlib.sha256(raw).hexdigest()}
+        sha256 = hashlib.sha256(raw).hexdigest()
+        pointer = {"prefix": "models/churn/next", "sha256": sha256, "version": "next", "promoted_at": None}
         s3.put_object(Bucket=settings.model_bucket, Key="models/churn/next/model.onnx", Body=raw)
         s3.put_object(Bucket=settings.model_bucket, Key="models/churn/next/card.json", Body=json.dumps(card))
         s3.put_object(Bucket=settings.model_bucket, Key="models/churn/champion.json", Body=json.dumps(pointer))
@@ -341,6 +354,40 @@ class Lagging(Scores):
 
     def due(self, partition: int, now: datetime, *, page: int = 250) -> Iterator[tuple[int, int]]:
         return iter(self.rows[partition])
+
+
+def test_two_overlapping_runs_count_each_outcome_once(table: str) -> None:
+    """R31, R87: the outcome is counted by whoever's write moved the due time on, and by nobody else."""
+    watched = Watched(at=NOW - timedelta(days=7), churn_7d=0.5, by="0-old")
+    pattern = silent_for(12)
+    for user_id in range(40):
+        put(user_id, pattern)
+        pattern_item(user_id).update(
+            actions=[
+                PatternItem.watched_at.set(watched.at),
+                PatternItem.watched_churn_7d.set(watched.churn_7d),
+                PatternItem.watched_by.set(watched.by),
+            ]
+        )
+    start = threading.Barrier(2)
+
+    def one_run() -> None:
+        start.wait()
+        run(batch=10, writers=4)
+
+    threads = [threading.Thread(target=one_run) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    run()
+
+    census = Censuses().of_days(BOT, NOW.date(), NOW.date())
+    expected = ripen(watched, pattern, NOW)
+    assert expected
+    assert census.users == sum(census.outcomes["0-old"].seen) == 40
+    assert sum(census.outcomes["0-old"].stayed_away) == 40 * expected.stayed_away
+    assert {pattern_item(user_id).watched_by for user_id in range(40)} == {"pessimist"}
 
 
 def test_a_lagging_index_row_is_read_again_before_anything_is_written(table: str) -> None:
@@ -430,6 +477,10 @@ def meter(table: str) -> Iterator[Meter]:
     events.unregister("after-call.dynamodb", meter.note)
 
 
+CENSUS = {"GetItem": 1, "PutItem": 1}
+"""What a run's census costs on top of two Queries for the days before, however many users it scored."""
+
+
 def test_a_scored_user_costs_one_read_and_three_write_units(table: str, meter: Meter) -> None:
     """One for the item of at most 1 KB, two for its move in the index; the profile is not read."""
     users = 50
@@ -441,7 +492,8 @@ def test_a_scored_user_costs_one_read_and_three_write_units(table: str, meter: M
     assert run().scored == users
 
     assert meter.units["UpdateItem"] == 3 * users
-    assert meter.requests == {"Query": 16, "BatchGetItem": 1, "UpdateItem": users}
+    assert meter.requests == CENSUS | {"Query": 16 + 2, "BatchGetItem": 1, "UpdateItem": users}
+    assert meter.units["PutItem"] == 1
 
 
 def test_a_planned_user_costs_two_more_reads_and_two_more_write_units(table: str, meter: Meter) -> None:
@@ -455,11 +507,71 @@ def test_a_planned_user_costs_two_more_reads_and_two_more_write_units(table: str
     assert run().planned.total() == users
 
     assert meter.units["UpdateItem"] == 3 * users
-    assert meter.units["PutItem"] == 2 * users
+    assert meter.units["PutItem"] == 2 * users + 1
     assert meter.requests == {
-        "Query": 16,
+        "Query": 16 + 2,
         "BatchGetItem": 1,
-        "GetItem": 2 * users,
-        "PutItem": users,
+        "GetItem": 2 * users + CENSUS["GetItem"],
+        "PutItem": users + CENSUS["PutItem"],
         "UpdateItem": users,
     }
+
+
+def test_a_watched_score_whose_week_is_over_costs_no_further_read_or_write(table: str, meter: Meter) -> None:
+    """R87: what became of it is read off the pattern, and written with the scores; the item stays below 1 KB."""
+    users = 20
+    for user_id in range(users):
+        put(user_id, pattern_of(NOW - timedelta(hours=hour) for hour in range(0, 120 * 7, 7)))
+        pattern_item(user_id).update(
+            actions=[
+                PatternItem.known_as.set("0123abcd"),
+                PatternItem.watched_at.set(NOW - timedelta(days=7)),
+                PatternItem.watched_churn_7d.set(0.1234),
+                PatternItem.watched_by.set("churn-1-01234567"),
+            ]
+        )
+    meter.requests.clear()
+    meter.units.clear()
+
+    assert run(models=Measured()).scored == users
+
+    assert meter.units["UpdateItem"] == 3 * users
+    assert meter.requests == CENSUS | {"Query": 16 + 2, "BatchGetItem": 1, "UpdateItem": users}
+    outcomes = Censuses().of_days(BOT, NOW.date(), NOW.date()).outcomes["churn-1-01234567"]
+    assert (sum(outcomes.seen), sum(outcomes.stayed_away)) == (users, 0)
+    assert max(size_of(pattern_item(user_id)) for user_id in range(users)) <= 1_024
+
+
+class Measured:
+    """Three models whose answers have as many digits as they can have."""
+
+    version = "churn-1-89abcdef"
+
+    @property
+    def churn(self) -> "Measured":
+        return self
+
+    @property
+    def mood(self) -> "MeasuredMood":
+        return MeasuredMood()
+
+    timing = None
+
+    def predict(self, rows: Sequence[tuple[float, ...]]) -> list[ChurnScores]:
+        return [ChurnScores(0.12345678901234567, 0.11345678901234567, 0.10345678901234567)] * len(rows)
+
+
+class MeasuredMood:
+    version = "mood-1"
+
+    def predict(self, rows: Sequence[tuple[float, ...]]) -> list[float]:
+        return [-0.12345678901234567] * len(rows)
+
+
+def size_of(item: PatternItem) -> int:
+    """Return an item's bytes as DynamoDB counts them: names and values; a number takes half its digits and one."""
+    size = 0
+    for name, value in item.serialize().items():
+        ((kind, held),) = value.items()
+        size += len(name) + {"S": len, "B": len, "N": lambda n: len(n.strip("-0.")) // 2 + 2}[kind](held)
+    return size

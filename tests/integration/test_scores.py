@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from threading import Barrier, Thread
@@ -11,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engagement.domain.due import DuePattern
+from engagement.domain.due import DuePattern, Scored
+from engagement.domain.outcome import Watched
 from engagement.domain.pattern import EMPTY
 from engagement.domain.pattern_bytes import encode
 from engagement.domain.scores import ChurnScores
@@ -25,6 +27,7 @@ from engagement.store.table import Item, PatternItem, connection
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 BOT = 123456
 SCORES = ChurnScores(0.9, 0.8, 0.7)
+SCORED = Scored(churn=SCORES, by="rules", mood=0.1, watched=None)
 TOMORROW = NOW + timedelta(days=1)
 
 
@@ -32,6 +35,11 @@ def put(user_id: int, due_at: datetime | None = NOW, shard: int = 0, **attribute
     """Store a pattern that is due in a shard of the test's choice."""
     due: dict[str, Any] = {"due_shard": keys.score_shard(shard), "due_at": due_at} if due_at else {}
     PatternItem(keys.user(BOT, user_id), keys.PATTERN, state=encode(EMPTY), version=1, **due, **attributes).save()
+
+
+def scored(**changes: Any) -> Scored:
+    """What a run writes, apart from the changes."""
+    return replace(SCORED, **changes)
 
 
 def stored(user_id: int) -> PatternItem:
@@ -79,7 +87,7 @@ def test_paging_goes_on_over_what_was_scored_meanwhile(table: str, requests: lis
     while page := list(islice(due, 2)):
         found += page
         for seen in Scores().load(page):
-            assert Scores().record(seen, SCORES, scored_by="rules", now=NOW, next_due_at=TOMORROW)
+            assert Scores().record(seen, scored(by="rules"), now=NOW, next_due_at=TOMORROW)
 
     assert found == [(BOT, user_id) for user_id in (5, 4, 3, 2, 1, 0)]
     pages = [params for operation, params in requests if operation == "Query"]
@@ -172,14 +180,28 @@ def test_a_score_is_written_beside_the_pattern_and_the_due_time_moves_on(table: 
     put(1)
     before = stored(1)
 
-    assert Scores().record(one(1), SCORES, scored_by="1-abc", now=NOW, next_due_at=TOMORROW)
+    assert Scores().record(one(1), scored(by="1-abc", mood=-0.25), now=NOW, next_due_at=TOMORROW)
 
     after = stored(1)
     assert (after.churn_7d, after.churn_14d, after.churn_30d) == (0.9, 0.8, 0.7)
-    assert (after.scored_at, after.scored_by, after.due_at) == (NOW, "1-abc", TOMORROW)
+    assert (after.scored_at, after.scored_by, after.due_at, after.mood) == (NOW, "1-abc", TOMORROW, -0.25)
     assert (after.state, after.version, after.due_shard) == (before.state, before.version, before.due_shard)
     assert one(1).scores == SCORES
     assert one(1).scored_at == NOW
+
+
+def test_the_watched_score_is_kept_replaced_and_forgotten_with_the_scores(table: str) -> None:
+    """R87: in the same write, so that it costs nothing and is taken exactly once."""
+    put(1)
+    first, second = (Watched(at=NOW + day * timedelta(days=7), churn_7d=0.25, by=f"{day}-abc") for day in range(2))
+
+    for watched in (None, first, first, second, None):
+        before = one(1)
+        assert before.due_at
+        assert Scores().record(before, scored(watched=watched), now=NOW, next_due_at=before.due_at + timedelta(days=1))
+        assert one(1).watched == watched
+
+    assert (stored(1).watched_at, stored(1).watched_churn_7d, stored(1).watched_by) == (None, None, None)
 
 
 def test_of_eight_overlapping_runs_one_scores_the_user(table: str) -> None:
@@ -191,9 +213,7 @@ def test_of_eight_overlapping_runs_one_scores_the_user(table: str) -> None:
 
     def run(number: int) -> None:
         start.wait()
-        answers.append(
-            Scores().record(seen, SCORES, scored_by=str(number), now=NOW, next_due_at=TOMORROW + timedelta(number))
-        )
+        answers.append(Scores().record(seen, scored(by=str(number)), now=NOW, next_due_at=TOMORROW + timedelta(number)))
 
     threads = [Thread(target=run, args=(number,)) for number in range(8)]
     for thread in threads:
@@ -210,8 +230,8 @@ def test_an_erased_user_is_not_brought_back_by_a_score(table: str) -> None:
     seen = one(1)
     stored(1).delete()
 
-    assert not Scores().record(seen, SCORES, scored_by="rules", now=NOW, next_due_at=TOMORROW)
-    assert not Scores().record(seen, SCORES, scored_by="rules", now=NOW, next_due_at=None)
+    assert not Scores().record(seen, scored(by="rules"), now=NOW, next_due_at=TOMORROW)
+    assert not Scores().record(seen, scored(by="rules"), now=NOW, next_due_at=None)
     assert not Scores().postpone(seen, TOMORROW)
     assert Item.count() == 0
 
@@ -219,7 +239,7 @@ def test_an_erased_user_is_not_brought_back_by_a_score(table: str) -> None:
 def test_a_user_silent_for_a_year_leaves_the_index(table: str) -> None:
     put(1)
 
-    assert Scores().record(one(1), SCORES, scored_by="rules", now=NOW, next_due_at=None)
+    assert Scores().record(one(1), scored(by="rules"), now=NOW, next_due_at=None)
 
     after = stored(1)
     assert (after.due_shard, after.due_at, after.churn_14d) == (None, None, 0.8)
@@ -232,7 +252,7 @@ def test_a_user_who_returns_while_being_forgotten_stays_in_the_index(table: str)
     seen = one(1)
     stored(1).update(actions=[PatternItem.version.set(2)])
 
-    assert not Scores().record(seen, SCORES, scored_by="rules", now=NOW, next_due_at=None)
+    assert not Scores().record(seen, scored(by="rules"), now=NOW, next_due_at=None)
     assert list(Scores().due(0, NOW)) == [(BOT, 1)]
 
 
@@ -241,7 +261,7 @@ def test_a_new_interaction_does_not_get_in_the_way_of_a_score(table: str) -> Non
     seen = one(1)
     stored(1).update(actions=[PatternItem.version.set(2)])
 
-    assert Scores().record(seen, SCORES, scored_by="rules", now=NOW, next_due_at=TOMORROW)
+    assert Scores().record(seen, scored(by="rules"), now=NOW, next_due_at=TOMORROW)
 
 
 def test_a_pattern_is_postponed_only_as_it_was_seen(table: str) -> None:
@@ -255,17 +275,17 @@ def test_a_pattern_is_postponed_only_as_it_was_seen(table: str) -> None:
 
 
 def test_nan_and_the_infinities_never_reach_the_table(table: str) -> None:
-    """R18: whichever of the three scores it is."""
+    """R18: whichever of the three scores it is, or the mood."""
     put(1)
     seen = one(1)
 
-    @given(st.sampled_from([math.nan, math.inf, -math.inf]), st.integers(0, 2), st.floats(0, 1))
+    @given(st.sampled_from([math.nan, math.inf, -math.inf]), st.integers(0, 3), st.floats(0, 1))
     @settings(max_examples=30, deadline=None)
     def refused(bad: float, where: int, good: float) -> None:
-        values = [good, good, good]
+        values = [good, good, good, good]
         values[where] = bad
         with pytest.raises(ValueError, match="not a finite number"):
-            Scores().record(seen, ChurnScores(*values), scored_by="x", now=NOW, next_due_at=TOMORROW)
+            Scores().record(seen, scored(churn=ChurnScores(*values[:3]), mood=values[3]), now=NOW, next_due_at=TOMORROW)
 
     refused()
     assert stored(1).scored_at is None
@@ -287,7 +307,7 @@ def test_the_users_most_likely_to_leave_are_named_first(table: str) -> None:
     [
         lambda seen: list(Scores().due(0, NOW)),
         lambda seen: list(Scores().load([(BOT, 1)])),
-        lambda seen: Scores().record(seen, SCORES, scored_by="x", now=NOW, next_due_at=TOMORROW),
+        lambda seen: Scores().record(seen, scored(by="x"), now=NOW, next_due_at=TOMORROW),
         lambda seen: Scores().needing_engagement(1),
     ],
 )

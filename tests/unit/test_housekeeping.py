@@ -2,16 +2,20 @@
 
 from collections import Counter
 from collections.abc import Callable
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from typing import Any
 
 import pytest
 
+from engagement.domain.census import Census
 from engagement.domain.outreach import OutreachState
 from engagement.domain.tick import Tick
 from engagement.domain.webhook import ALLOWED_UPDATES, WebhookFault, WebhookInfo
-from engagement.errors import SecretUnavailableError, StoreUnavailableError, TelegramApiError
-from engagement.services.housekeeping import Housekeeping
+from engagement.errors import ModelUnavailableError, SecretUnavailableError, StoreUnavailableError, TelegramApiError
+from engagement.services.housekeeping import Housekeeping, Watch
 
+BOT = 123456
 URL = "https://abc.execute-api.eu-central-1.amazonaws.com/telegram"
 
 
@@ -53,6 +57,31 @@ def webhook(pending: int = 0, url: str = URL, failed_at: datetime | None = None)
     )
 
 
+@dataclass
+class Censuses:
+    """Has counted two users each day, and notes which days were asked for."""
+
+    asked: list[tuple[date, date]] = field(default_factory=list)
+
+    def of_days(self, bot_id: int, first_day: date, last_day: date) -> Census:
+        assert bot_id == BOT
+        self.asked.append((first_day, last_day))
+        return Census(users=2 * ((last_day - first_day).days + 1))
+
+
+CARD: dict[str, Any] = {"version": "1-abc", "trained_at": None, "reference": {}}
+
+
+def housekeeping(
+    ledger: Ledger,
+    connect: Callable[[], Telegram],
+    censuses: Censuses | None = None,
+    read_card: Callable[[], dict[str, Any]] = lambda: CARD,
+) -> Housekeeping:
+    watch = Watch(bot_id=BOT, censuses=censuses or Censuses(), read_card=read_card)
+    return Housekeeping(ledger, connect, URL, watch)
+
+
 @pytest.fixture
 def tick(now: datetime) -> Tick:
     return Tick(now, 0, 1)
@@ -65,7 +94,7 @@ def seconds_left() -> float:
 def test_what_the_sweep_moved_is_reported(tick: Tick) -> None:
     """R41, R45: expired, of unknown fate, and back in line."""
     ledger = Ledger({OutreachState.EXPIRED: 4, OutreachState.UNKNOWN: 2, OutreachState.SCHEDULED: 1})
-    report = Housekeeping(ledger, lambda: Telegram(webhook(pending=5)), URL).tidy(tick, seconds_left)
+    report = housekeeping(ledger, lambda: Telegram(webhook(pending=5))).tidy(tick, seconds_left)
     assert (report.expired, report.swept_unknown, report.released) == (4, 2, 1)
     assert (report.pending_updates, report.faults, report.last_error) == (5, (), "")
     assert ledger.swept_at == [tick.now]
@@ -75,7 +104,7 @@ def test_what_the_sweep_moved_is_reported(tick: Tick) -> None:
 def test_a_silent_telegram_does_not_stop_the_sweep(tick: Tick, error: Exception) -> None:
     """R88: the sweep is done, and the report says that nobody could be asked."""
     ledger = Ledger({OutreachState.EXPIRED: 4})
-    report = Housekeeping(ledger, lambda: Telegram(error=error), URL).tidy(tick, seconds_left)
+    report = housekeeping(ledger, lambda: Telegram(error=error)).tidy(tick, seconds_left)
     assert report.expired == 4
     assert report.faults == (WebhookFault.NO_ANSWER,)
     assert report.pending_updates is None
@@ -87,14 +116,14 @@ def test_a_token_that_cannot_be_read_does_not_stop_the_sweep(tick: Tick) -> None
     def connect() -> Telegram:
         raise SecretUnavailableError("SSM parameter /rekindle/test/bot-token cannot be read")
 
-    report = Housekeeping(Ledger({OutreachState.UNKNOWN: 1}), connect, URL).tidy(tick, seconds_left)
+    report = housekeeping(Ledger({OutreachState.UNKNOWN: 1}), connect).tidy(tick, seconds_left)
     assert (report.swept_unknown, report.faults) == (1, (WebhookFault.NO_ANSWER,))
 
 
 def test_a_failing_webhook_is_reported_with_telegrams_words(tick: Tick) -> None:
     """R88: url changed and deliveries failing."""
     telegram = Telegram(webhook(url="https://elsewhere.example", failed_at=tick.now))
-    report = Housekeeping(Ledger({}), lambda: telegram, URL).tidy(tick, seconds_left)
+    report = housekeeping(Ledger({}), lambda: telegram).tidy(tick, seconds_left)
     assert report.faults == (WebhookFault.URL_DIFFERS, WebhookFault.ERROR_RECENT)
     assert "503" in report.last_error
 
@@ -103,4 +132,35 @@ def test_trouble_with_the_table_fails_the_tick(tick: Tick) -> None:
     """The next tick sweeps again; hiding the failure would hide the outage."""
     ledger = Ledger({}, StoreUnavailableError("DynamoDB: ThrottlingException"))
     with pytest.raises(StoreUnavailableError):
-        Housekeeping(ledger, lambda: Telegram(webhook()), URL).tidy(tick, seconds_left)
+        housekeeping(ledger, lambda: Telegram(webhook())).tidy(tick, seconds_left)
+
+
+def test_the_model_is_looked_at_once_a_day_whatever_the_minute(now: datetime) -> None:
+    """R87: 24 ticks, in a zone half an hour off; the week is the last seven complete days."""
+    censuses = Censuses()
+    keeper = housekeeping(Ledger({}), lambda: Telegram(webhook()), censuses)
+    start = now.replace(hour=0, minute=30)
+
+    reports = [keeper.tidy(Tick(start + timedelta(hours=hour), 0, 1), seconds_left) for hour in range(24)]
+
+    assert [report.health is not None for report in reports] == [True] + [False] * 23
+    assert censuses.asked == [
+        (date(2026, 11, 15), date(2026, 11, 21)),
+        (date(2026, 11, 21), date(2026, 11, 21)),
+        (date(2026, 10, 18), date(2026, 10, 24)),
+    ]
+
+
+def test_a_card_that_cannot_be_read_is_reported_and_nothing_else_suffers(now: datetime) -> None:
+    """R87: a model that nobody watches must not look like one that is well."""
+
+    def read_card() -> dict[str, Any]:
+        raise ModelUnavailableError("models/churn/champion.json cannot be read: AccessDenied")
+
+    keeper = housekeeping(Ledger({OutreachState.EXPIRED: 4}), lambda: Telegram(webhook()), read_card=read_card)
+    report = keeper.tidy(Tick(now.replace(hour=0), 0, 1), seconds_left)
+
+    assert (report.expired, report.health) == (4, None)
+    assert "AccessDenied" in report.card_error
+    (concern,) = report.concerns
+    assert "cannot be watched" in concern

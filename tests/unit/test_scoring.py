@@ -4,24 +4,29 @@ import math
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from itertools import groupby, pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engagement.domain.due import DuePattern
+from engagement.domain.census import Census, population
+from engagement.domain.due import DuePattern, Scored
 from engagement.domain.features import NAMES
 from engagement.domain.gate import Policy
+from engagement.domain.mood import mood_level
+from engagement.domain.outcome import Watched
 from engagement.domain.outreach import Outreach, OutreachKey, OutreachState
 from engagement.domain.pattern import EMPTY, Pattern, fold
 from engagement.domain.pattern_bytes import encode
 from engagement.domain.planning import NUDGES, REST, Thresholds
+from engagement.domain.population import BUNDLED, Population
 from engagement.domain.profile import Consent, ConsentPolicy, Profile
 from engagement.domain.scores import ChurnScores, rule_scores
 from engagement.domain.templates import BY_NAME
 from engagement.domain.tick import Tick
+from engagement.domain.timing import best_send_time, hour_features, hour_shares
 from engagement.errors import ModelUnavailableError, StoreUnavailableError
 from engagement.services.outreach import ProactiveOutreachService
 from engagement.services.scoring import RESERVE_SECONDS, Scoring, ScoringReport
@@ -48,6 +53,8 @@ class Table:
     profiles: dict[int, Profile] = field(default_factory=dict)
     planned: dict[tuple[int, str, str], Outreach] = field(default_factory=dict)
     recorded: list[tuple[int, ChurnScores, str]] = field(default_factory=list)
+    written: list[Scored] = field(default_factory=list)
+    censuses: dict[tuple[date, int], Census] = field(default_factory=dict)
     profiles_read: list[int] = field(default_factory=list)
     index_lags: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -67,12 +74,11 @@ class Table:
     def load(self, users: Iterable[tuple[int, int]]) -> Iterator[DuePattern]:
         return iter([self.items[user_id] for _, user_id in users if user_id in self.items])
 
-    def record(
-        self, seen: DuePattern, scores: ChurnScores, *, scored_by: str, now: datetime, next_due_at: datetime | None
-    ) -> bool:
-        if not self._move(seen, next_due_at):
+    def record(self, seen: DuePattern, scored: Scored, *, now: datetime, next_due_at: datetime | None) -> bool:
+        if not self._move(seen, next_due_at, watched=scored.watched):
             return False
-        self.recorded.append((seen.user_id, scores, scored_by))
+        self.recorded.append((seen.user_id, scored.churn, scored.by))
+        self.written.append(scored)
         return True
 
     def postpone(self, seen: DuePattern, until: datetime) -> bool:
@@ -87,12 +93,25 @@ class Table:
             identity = (outreach.user_id, outreach.campaign, outreach.period)
             return self.planned.setdefault(identity, outreach) is outreach
 
-    def _move(self, seen: DuePattern, due_at: datetime | None) -> bool:
+    def add(self, bot_id: int, day: date, share: int, census: Census) -> None:
+        assert bot_id == BOT
+        with self.lock:
+            self.censuses[day, share] = self.censuses.get((day, share), Census()) + census
+
+    def of_days(self, bot_id: int, first_day: date, last_day: date) -> Census:
+        assert bot_id == BOT
+        return sum((c for (day, _), c in self.censuses.items() if first_day <= day <= last_day), Census())
+
+    @property
+    def census(self) -> Census:
+        return sum(self.censuses.values(), Census())
+
+    def _move(self, seen: DuePattern, due_at: datetime | None, **changes: object) -> bool:
         with self.lock:
             item = self.items.get(seen.user_id)
             if item is None or item.due_at != seen.due_at:
                 return False
-            self.items[seen.user_id] = replace(item, due_at=due_at)
+            self.items[seen.user_id] = replace(item, due_at=due_at, **changes)
             if not self.index_lags:
                 self.index.pop(seen.user_id)
                 if due_at:
@@ -129,17 +148,55 @@ class BrokenModel(Model):
         raise ModelUnavailableError("damaged")
 
 
+@dataclass
+class TimingModel:
+    """Prefers one hour of everybody's, and notes who was asked about."""
+
+    version: str = "timing-1"
+    answer: tuple[float, ...] | None = tuple(float(hour == 13) for hour in range(24))
+    asked: list[object] = field(default_factory=list)
+
+    def predict(self, users: Sequence[Sequence[tuple[float, ...]]]) -> list[tuple[float, ...]]:
+        self.asked.extend(users)
+        if self.answer is None:
+            raise ModelUnavailableError("damaged")
+        return [self.answer] * len(users)
+
+
+@dataclass
+class MoodModel:
+    """Gives everybody the same mood, and counts its calls."""
+
+    version: str = "mood-1"
+    answer: float | None = 0.25
+    batches: list[int] = field(default_factory=list)
+
+    def predict(self, rows: Sequence[tuple[float, ...]]) -> list[float]:
+        self.batches.append(len(rows))
+        if self.answer is None:
+            raise ModelUnavailableError("damaged")
+        return [self.answer] * len(rows)
+
+
+@dataclass
+class Models:
+    churn: Model | None
+    timing: TimingModel | None = field(default_factory=TimingModel)
+    mood: MoodModel | None = field(default_factory=MoodModel)
+
+
 PESSIMIST = Model()
 
 
 def scoring(table: Table, model: Model | None = PESSIMIST, **changes: object) -> Scoring:
     options: dict[str, object] = {
+        "bot_id": BOT,
         "scores": table,
         "profiles": table,
         "outreaches": Ledger(table),
+        "censuses": table,
         "planner": ProactiveOutreachService(table),  # only its plan is called
-        "model": model,
-        "ml_enabled": True,
+        "models": Models(model),
         "thresholds": Thresholds(re_engagement=0.8, checkin=0.6),
         "policy": POLICY,
         "writers": 2,
@@ -289,6 +346,7 @@ def test_a_run_without_time_does_nothing_and_says_so() -> None:
 
     assert report == ScoringReport(finished=False)
     assert model.batches == []
+    assert table.censuses == {}
 
 
 class DyingTable(Table):
@@ -342,17 +400,48 @@ def test_a_model_that_cannot_answer_is_replaced_by_rules(model: Model, fell_back
     assert table.recorded == [expected]
 
 
-@pytest.mark.parametrize(("ml_enabled", "fell_back"), [(True, True), (False, False)])
-def test_rules_by_choice_are_no_fallback(ml_enabled: bool, fell_back: bool) -> None:
+@pytest.mark.parametrize(("models", "fell_back"), [(Models(None), True), (None, False)])
+def test_rules_by_choice_are_no_fallback(models: Models | None, fell_back: bool) -> None:
     """R33: the metric tells a missing model from one that the operator switched off."""
     table = Table()
     table.put(1, silent_for(10))
-    model = None if ml_enabled else Model()
 
-    report = scoring(table, model, ml_enabled=ml_enabled).score_due(TICK, plenty)
+    report = scoring(table, models=models).score_due(TICK, plenty)
 
     assert (report.scored, report.fell_back) == (1, fell_back)
     assert table.recorded[0][2] == "rules"
+
+
+@pytest.mark.parametrize(
+    "models",
+    [
+        Models(Model(), timing=None),
+        Models(Model(), mood=None),
+        Models(Model(), timing=TimingModel(answer=None)),
+        Models(Model(), timing=TimingModel(answer=(math.nan,) * 24)),
+        Models(Model(), timing=TimingModel(answer=(1.0,))),
+        Models(Model(), mood=MoodModel(answer=None)),
+        Models(Model(), mood=MoodModel(answer=math.nan)),
+        Models(Model(), mood=MoodModel(answer=1.5)),
+    ],
+)
+def test_each_model_falls_back_by_itself(models: Models) -> None:
+    """R33, R18: the others go on serving, and nothing impossible is written."""
+    table = Table()
+    pattern = silent_for(5)
+    table.put(1, pattern)
+
+    report = scoring(table, models=models).score_due(TICK, plenty)
+
+    assert (report.scored, report.fell_back) == (1, True)
+    assert table.recorded == [(1, LEAVING, "1-abc")]
+    (scored,), (outreach,) = table.written, table.planned.values()
+    mood_serves = models.mood is not None and models.mood.answer == MoodModel().answer
+    timing_serves = models.timing is not None and models.timing.answer == TimingModel().answer
+    assert mood_serves + timing_serves == 1
+    assert scored.mood == (0.25 if mood_serves else mood_level(pattern, BUNDLED, NOW).level)
+    by_rule = best_send_time(hour_shares(pattern, BUNDLED, NOW), NOW, within=timedelta(days=1))
+    assert outreach.due_at == (NOW.replace(hour=13, minute=30) if timing_serves else by_rule)
 
 
 def test_a_missing_model_is_told_also_by_a_run_without_users() -> None:
@@ -427,7 +516,7 @@ def test_an_outreach_is_planned_at_the_users_best_hour_with_all_it_needs() -> No
         trigger="churn_14d_high",
         template=outreach.template,
         planned_at=NOW,
-        due_at=NOW.replace(hour=12, minute=30),
+        due_at=NOW.replace(hour=13, minute=30),
         expires_at=NOW + timedelta(days=2),
     )
     assert BY_NAME[outreach.template].name.startswith("re_engagement.")
@@ -570,3 +659,171 @@ def test_many_writers_lose_no_user(now: datetime) -> None:
     report = scoring(table, writers=8).score_due(Tick(now=now, shard=0, of=1), plenty)
 
     assert (report.scored, report.planned.total()) == (500, 500)
+
+
+def test_mood_is_asked_once_per_batch_and_hours_only_of_those_to_be_written_to() -> None:
+    table = Table()
+    for user_id in range(20):
+        table.put(user_id, silent_for(5 if user_id == 7 else 1))
+    models = Models(Model())
+
+    scoring(table, models=models, batch=15).score_due(TICK, plenty)
+
+    assert models.mood
+    assert models.timing
+    assert models.mood.batches == [15, 5]
+    assert models.timing.asked == [hour_features(silent_for(5), BUNDLED, NOW)]
+    assert {scored.mood for scored in table.written} == {0.25}
+
+
+# -- the census
+
+
+def yesterdays(pattern: Pattern, users: int, days_ago: int) -> tuple[Table, Population]:
+    """A table whose census of an earlier day counts so many of the same users."""
+    table = Table()
+    for user_id in range(users):
+        table.put(user_id, pattern, due_at=NOW - timedelta(days=days_ago))
+    scoring(table).score_due(Tick(now=NOW - timedelta(days=days_ago), shard=0, of=1), plenty)
+    table.items.clear()
+    table.index.clear()
+    table.planned.clear()
+    return table, population(table.census)
+
+
+@pytest.mark.parametrize("shards", [1, 3, 16])
+def test_every_scored_user_is_counted_once_under_the_share_that_scored_them(shards: int) -> None:
+    table, alone = Table(), Table()
+    for user_id in range(64):
+        table.put(user_id, silent_for(user_id / 3))
+        alone.put(user_id, silent_for(user_id / 3))
+
+    for shard in range(shards):
+        scoring(table, batch=7).score_due(Tick(now=NOW, shard=shard, of=shards), plenty)
+    scoring(alone).score_due(TICK, plenty)
+
+    assert set(table.censuses) == {(NOW.date(), shard) for shard in range(shards)}
+    assert table.census == alone.census
+    assert table.census.users == 64
+
+
+def test_a_run_that_scores_nobody_writes_no_census() -> None:
+    table = Table()
+    table.put(1, b"damaged")
+
+    scoring(table).score_due(TICK, plenty)
+
+    assert table.censuses == {}
+
+
+def test_two_overlapping_runs_count_each_user_and_outcome_once() -> None:
+    """R31: whoever's write was refused counts nothing, and neither does a run that comes later."""
+    table = Table(index_lags=True)
+    for user_id in range(100):
+        table.put(user_id, silent_for(5))
+        table.items[user_id] = replace(
+            table.items[user_id], watched=Watched(at=NOW - timedelta(days=7), churn_7d=0.5, by="0-old")
+        )
+    start = threading.Barrier(2)
+
+    def run() -> None:
+        start.wait()
+        scoring(table, batch=20).score_due(TICK, plenty)
+
+    threads = [threading.Thread(target=run) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    scoring(table).score_due(TICK, plenty)
+
+    assert table.census.users == 100
+    assert sum(table.census.outcomes["0-old"].seen) == 100
+    assert {item.watched for item in table.items.values()} == {Watched(at=NOW, churn_7d=0.95, by="1-abc")}
+
+
+def test_a_run_whose_time_is_up_counts_whom_it_scored() -> None:
+    """R32: over as many runs as it takes, each user once."""
+    table = Table()
+    for user_id in range(60):
+        table.put(user_id, silent_for(5))
+
+    while not scoring(table, batch=7).score_due(TICK, Clock(RESERVE_SECONDS + 20)).finished:
+        assert table.census.users == len(table.recorded)
+
+    assert table.census.users == 60
+
+
+def test_a_run_that_dies_counts_nobody_twice() -> None:
+    """R32: whom it scored in its last moment may be missing; nobody is in a census doubly."""
+    table = DyingTable()
+    for user_id in range(10):
+        table.put(user_id, silent_for(5))
+
+    with pytest.raises(StoreUnavailableError):
+        scoring(table, writers=1).score_due(TICK, plenty)
+    assert table.census.users == 3
+    table.writes_left = 100
+    scoring(table, writers=1).score_due(TICK, plenty)
+
+    assert table.census.users == 10
+
+
+def test_another_bots_users_are_scored_and_not_counted() -> None:
+    table = Table()
+    table.put(1, silent_for(1))
+    table.put(2, silent_for(1))
+    table.items[2] = replace(table.items[2], bot_id=BOT + 1)
+
+    assert scoring(table).score_due(TICK, plenty).scored == 2
+    assert table.census.users == 1
+
+
+@pytest.mark.parametrize("days_ago", [1, 2])
+def test_few_data_are_shrunk_to_what_was_counted_the_day_before_or_the_one_before_that(days_ago: int) -> None:
+    """A bot whose users talk at two in the night: that is what is assumed of those who said little."""
+    at_two = pattern_of(NOW - timedelta(days=day, hours=9.5) for day in range(3, 13))
+    table, known = yesterdays(at_two, users=300, days_ago=days_ago)
+    table.put(1, silent_for(5))
+    models = Models(Model())
+
+    scoring(table, models=models).score_due(TICK, plenty)
+
+    assert known.hours[2] > 0.5
+    assert models.timing
+    assert models.timing.asked == [hour_features(silent_for(5), known, NOW)]
+
+
+@pytest.mark.parametrize("days_ago", [0, 3])
+def test_what_was_counted_today_or_longer_ago_is_no_prior(days_ago: int) -> None:
+    """Today's census is not over: it would be of those who are scored first."""
+    table, _ = yesterdays(silent_for(4), users=50, days_ago=days_ago)
+    table.put(1, silent_for(5))
+    models = Models(Model())
+
+    scoring(table, models=models).score_due(TICK, plenty)
+
+    assert models.timing
+    assert models.timing.asked == [hour_features(silent_for(5), BUNDLED, NOW)]
+
+
+def test_a_score_is_watched_for_a_week_and_then_counted_with_its_outcome() -> None:
+    """R87: a user who comes once more on the third day, scored every day for three weeks."""
+    table = Table()
+    before = [NOW - timedelta(days=day) for day in range(14)]
+    table.put(1, pattern_of(before))
+
+    for day in range(22):
+        now = NOW + timedelta(days=day)
+        if day == 3:
+            table.items[1] = replace(table.items[1], state=encode(pattern_of([*before, now - timedelta(hours=1)])))
+        table.items[1] = replace(table.items[1], due_at=now)
+        table.index[1] = now
+        scoring(table, Model(version=f"week-{day // 7}")).score_due(Tick(now=now, shard=0, of=1), plenty)
+
+    outcomes = table.census.outcomes
+    assert {version: (sum(o.seen), sum(o.stayed_away)) for version, o in outcomes.items()} == {
+        "week-0": (1, 0),
+        "week-1": (1, 1),
+        "week-2": (1, 1),
+    }

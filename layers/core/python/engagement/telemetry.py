@@ -20,6 +20,13 @@ for _library in ("boto3", "botocore", "urllib3"):
 warnings.filterwarnings("ignore", message="No application metrics to publish")
 
 
+def measure(values: Mapping[str, float | None]) -> None:
+    """Add what was measured to the invocation's metrics, noughts too; None is left out."""
+    for name, value in values.items():
+        if value is not None:
+            metrics.add_metric(name, MetricUnit.NoUnit, value)
+
+
 def count(counts: Mapping[str, int]) -> None:
     """Add what was counted to the invocation's metrics, and leave noughts out.
 

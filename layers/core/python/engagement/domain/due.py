@@ -1,8 +1,9 @@
-"""Scoring: a pattern as it waits in the table to be scored, still in its bytes."""
+"""Scoring: a pattern as it waits in the table to be scored, still in its bytes, and what is then written beside it."""
 
 from dataclasses import dataclass
 from datetime import datetime
 
+from engagement.domain.outcome import Watched
 from engagement.domain.scores import ChurnScores
 
 
@@ -20,6 +21,7 @@ class DuePattern:
         due_at: when it is to be scored; None while it is not to be.
         scores: of the last scoring; None before the first.
         scored_at: when that was.
+        watched: the earlier score that waits for its outcome, if any.
     """
 
     bot_id: int
@@ -29,3 +31,21 @@ class DuePattern:
     due_at: datetime | None
     scores: ChurnScores | None
     scored_at: datetime | None
+    watched: Watched | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """What a scoring writes beside a pattern.
+
+    Attributes:
+        churn: how likely the user is to stay away.
+        by: version of the churn model, or "rules".
+        mood: what the next messages are expected to be like, [-1, 1]; see `domain.mood`.
+        watched: the score that waits for its outcome from now on, if any.
+    """
+
+    churn: ChurnScores
+    by: str
+    mood: float
+    watched: Watched | None

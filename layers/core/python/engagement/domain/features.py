@@ -22,6 +22,7 @@ fade by a further (31 / (1 + silence)) ** 0.75: the longer regulars have been aw
 """
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from datetime import datetime
 from math import exp, log, log1p
 from operator import sub
@@ -51,6 +52,25 @@ OUTLAST = 30
 """Days."""
 MEMORY = 900
 """Days after which an active day is not counted any more; it would weigh less than a thousandth."""
+
+TASK_INTERACTIONS = 3
+TASK_SILENCE = 30
+"""Days."""
+
+BIN_EDGES = (
+    (0.5, 0.6, 0.7, 0.85, 1.0, 1.2, 1.4, 1.8, 2.4),
+    (0.7, 0.9, 1.05, 1.2, 1.4, 1.7, 2.0, 2.5, 3.2),
+    (0.005, 0.01, 0.03, 0.07, 0.15, 0.3, 0.5, 0.7, 1.2),
+    (-2.0, -1.2, -0.8, -0.4, 0.1, 0.6, 0.9, 1.05, 1.3),
+    (0.01, 0.3, 0.6, 0.9, 1.2, 1.5, 1.8, 2.1, 2.4),
+)
+"""Where one bin ends and the next begins, for each of `NAMES`: what users are like, in numbers that add up.
+
+The first four are the deciles, rounded, of ten public event streams (each by the square root of its size) over the
+looks `in_task`: training's reference shares and a scoring pass's census both count these looks and no others, since
+how many newcomers and long silent are looked at is decided by the schedule, not by the users. `long_silence` is 0 in
+all of them; its edges are the deciles of the others. Part of `VERSION`.
+"""
 
 
 def _weights(half_life: float, step: float, days: float) -> tuple[float, ...]:
@@ -91,6 +111,16 @@ def features(pattern: Pattern, now: datetime) -> tuple[float, ...]:
         _own_gap_log_odds(pattern.days, min(silence, LONG_SILENCE)),
         long_silence,
     )
+
+
+def in_task(pattern: Pattern, now: datetime) -> bool:
+    """Say whether the model's card speaks of this user: at least 3 interactions, one in the last 30 days."""
+    return pattern.total >= TASK_INTERACTIONS and silence_days(pattern, now) <= TASK_SILENCE
+
+
+def bins_of(row: Sequence[float]) -> tuple[int, ...]:
+    """Return the bin of each feature by `BIN_EDGES`, [0, 9]; a value on an edge is in the upper bin."""
+    return tuple(map(bisect_right, BIN_EDGES, row))
 
 
 def _ages(units: tuple[int, ...], current: int, limit: int) -> list[int]:

@@ -7,7 +7,7 @@ from math import exp, log1p
 from engagement.domain.features import NAMES, features, silence_days
 from engagement.domain.pattern import Pattern
 
-_ACTIVE_DAYS = NAMES.index("active_days_30")
+ACTIVE_DAYS = NAMES.index("active_days_30")
 _SILENCE_COUNTS = 0.4
 _ACTIVITY_COUNTS = -1.8
 _START_7, _START_14, _START_30 = 2.6, 2.1, 1.5
@@ -32,8 +32,12 @@ def rule_scores(pattern: Pattern, now: datetime) -> ChurnScores:
         pattern: the user's; a user never seen scores close to 1.
         now: aware.
     """
-    activity = features(pattern, now)[_ACTIVE_DAYS]
-    evidence = _SILENCE_COUNTS * log1p(silence_days(pattern, now)) + _ACTIVITY_COUNTS * activity
+    return rule(features(pattern, now)[ACTIVE_DAYS], silence_days(pattern, now))
+
+
+def rule(active_days_30: float, silence: float) -> ChurnScores:
+    """Score by the feature of that name and by days of silence."""
+    evidence = _SILENCE_COUNTS * log1p(silence) + _ACTIVITY_COUNTS * active_days_30
     return ChurnScores(
         churn_7d=_probability(_START_7 + evidence),
         churn_14d=_probability(_START_14 + evidence),

@@ -1,14 +1,22 @@
-"""Every hour: settle the outreach that was left behind, and ask Telegram whether its updates still reach us."""
+"""Every hour: settle the outreach that was left behind, and ask Telegram whether its updates still reach us.
+
+And once a day: judge the serving churn model by what happened.
+"""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Protocol
+from dataclasses import asdict, dataclass
+from datetime import date, datetime, timedelta
+from typing import Any, Protocol
 
+from engagement.domain.census import Census
 from engagement.domain.outreach import OutreachState
 from engagement.domain.tick import Tick
-from engagement.domain.webhook import WebhookFault, WebhookInfo, faults
-from engagement.errors import SecretUnavailableError, TelegramApiError
+from engagement.domain.watching import DAYS, Health, judge
+from engagement.domain.webhook import ADVICE, WebhookFault, WebhookInfo, faults
+from engagement.errors import ModelUnavailableError, SecretUnavailableError, TelegramApiError
+
+EARLIER_DAYS = 28
+"""How much older the week is that the bundled model's users are compared with."""
 
 
 class Sweeper(Protocol):
@@ -27,6 +35,29 @@ class WebhookReader(Protocol):
         ...
 
 
+class CensusReader(Protocol):
+    """Where the counts of each day's scoring are; see `store.censuses`."""
+
+    def of_days(self, bot_id: int, first_day: date, last_day: date) -> Census:
+        """Return the sum over these days."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watch:
+    """What it takes to judge the serving model.
+
+    Attributes:
+        bot_id: whose users it scores.
+        censuses: what the scorer counted.
+        read_card: returns the serving model's card, or raises ModelUnavailableError; called anew each day.
+    """
+
+    bot_id: int
+    censuses: CensusReader
+    read_card: Callable[[], Mapping[str, Any]]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HousekeepingReport:
     """What a tick came to.
@@ -38,6 +69,9 @@ class HousekeepingReport:
         pending_updates: updates that wait at Telegram; None where it could not be asked.
         faults: what is wrong with the webhook, worst first.
         last_error: Telegram's words for a delivery that failed lately, or why it could not be asked; "" for neither.
+        health: of the serving churn model; None at every tick but the first of a UTC day, and where the card cannot be
+            read.
+        card_error: why it cannot be read; "" where it can, or was not asked for.
     """
 
     expired: int
@@ -46,25 +80,42 @@ class HousekeepingReport:
     pending_updates: int | None
     faults: tuple[WebhookFault, ...]
     last_error: str
+    health: Health | None
+    card_error: str
+
+    @property
+    def concerns(self) -> tuple[str, ...]:
+        """What is wrong and what to do about it, in words."""
+        return (
+            *(ADVICE[fault] for fault in self.faults),
+            *(self.health.concerns() if self.health else ()),
+            *([f"the churn model cannot be watched: {self.card_error}"] if self.card_error else ()),
+        )
+
+    def summary(self) -> dict[str, Any]:
+        """Return it as JSON has it: nothing in it names a user."""
+        return asdict(self) | {"faults": [fault.value for fault in self.faults]}
 
 
 class Housekeeping:
     """The housekeeper's work."""
 
-    def __init__(self, outreach: Sweeper, connect: Callable[[], WebhookReader], webhook_url: str) -> None:
+    def __init__(self, outreach: Sweeper, connect: Callable[[], WebhookReader], webhook_url: str, watch: Watch) -> None:
         """Take what the work needs.
 
         Args:
             outreach: settles outreach.
             connect: takes the bot's token and returns who asks Telegram; called anew for each tick.
             webhook_url: where updates should go.
+            watch: what it takes to judge the serving model.
         """
         self._outreach = outreach
         self._connect = connect
         self._webhook_url = webhook_url
+        self._watch = watch
 
     def tidy(self, tick: Tick, remaining_seconds: Callable[[], float]) -> HousekeepingReport:
-        """Settle outreach, then look at the webhook; a silent Telegram is part of the report.
+        """Settle outreach, then look at the webhook and, once a day, at the model; a silent Telegram is reported.
 
         Args:
             tick: the time.
@@ -75,6 +126,7 @@ class Housekeeping:
         """
         moved = self._outreach.sweep(tick.now, remaining_seconds)
         pending, found, last_error = self._look_at_webhook(tick.now)
+        health, card_error = self._look_at_model(tick.now)
         return HousekeepingReport(
             expired=moved.get(OutreachState.EXPIRED, 0),
             swept_unknown=moved.get(OutreachState.UNKNOWN, 0),
@@ -82,6 +134,8 @@ class Housekeeping:
             pending_updates=pending,
             faults=found,
             last_error=last_error,
+            health=health,
+            card_error=card_error,
         )
 
     def _look_at_webhook(self, now: datetime) -> tuple[int | None, tuple[WebhookFault, ...], str]:
@@ -92,3 +146,24 @@ class Housekeeping:
         found = faults(info, url=self._webhook_url, now=now)
         last_error = info.last_error_message if WebhookFault.ERROR_RECENT in found else ""
         return info.pending_update_count, found, last_error
+
+    def _look_at_model(self, now: datetime) -> tuple[Health | None, str]:
+        # Ticks come every hour, in any zone's: the first of a UTC day is in its first hour.
+        if now.hour:
+            return None, ""
+        try:
+            card = self._watch.read_card()
+        except ModelUnavailableError as error:
+            return None, str(error)
+        yesterday = now.date() - timedelta(days=1)
+        health = judge(
+            week=self._census(yesterday, DAYS),
+            yesterday=self._census(yesterday, 1),
+            earlier=self._census(yesterday - timedelta(days=EARLIER_DAYS), DAYS),
+            card=card,
+            now=now,
+        )
+        return health, ""
+
+    def _census(self, last_day: date, days: int) -> Census:
+        return self._watch.censuses.of_days(self._watch.bot_id, last_day - timedelta(days=days - 1), last_day)

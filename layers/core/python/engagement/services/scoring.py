@@ -1,24 +1,30 @@
-"""Scoring: due patterns -> churn scores -> planned outreach for those whose silence calls for it."""
+"""Scoring: due patterns -> scores -> planned outreach for those whose silence calls for it; and a census of all."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from itertools import batched, repeat
 from typing import Any, NamedTuple, Protocol
 
-from engagement.domain.due import DuePattern
+from engagement.domain.census import Census, Tally, population
+from engagement.domain.due import DuePattern, Scored
 from engagement.domain.features import features
 from engagement.domain.gate import Decision, Policy
+from engagement.domain.mood import mood_features, mood_level
+from engagement.domain.outcome import Outcome, ripen, watch
 from engagement.domain.outreach import Outreach, OutreachKey, OutreachType
-from engagement.domain.pattern import Pattern
+from engagement.domain.pattern import HOURS_OF_DAY, Pattern
 from engagement.domain.pattern_bytes import decode
-from engagement.domain.planning import REST, Candidate, Thresholds, next_due_at, rested, silence_outreach
+from engagement.domain.planning import REST, Candidate, Thresholds, next_due_at, rested, send_time, silence_outreach
+from engagement.domain.population import BUNDLED, Population
 from engagement.domain.profile import Profile
 from engagement.domain.scores import ChurnScores, rule_scores
 from engagement.domain.tick import Tick
+from engagement.domain.timing import hour_features, hour_shares
 from engagement.errors import BadPatternError, ModelUnavailableError
+from engagement.services.models import RULES, Models
 
 BATCH = 500
 """Users per model call: from here on a bigger batch saves nothing, and this one is held in a few megabytes."""
@@ -27,7 +33,6 @@ WRITERS = 8
 RESERVE_SECONDS = 15.0
 """A run stops taking on users when it has no more than this left: a write with all its retries ends within it."""
 UNREADABLE_AGAIN_AFTER = timedelta(days=1)
-RULES = "rules"
 NO_PROFILE = "no_profile"
 RESTING = "resting"
 SAID_ENOUGH = "said_enough"
@@ -51,9 +56,7 @@ class ScoreStore(Protocol):
         """Yield their patterns, read consistently."""
         ...
 
-    def record(
-        self, seen: DuePattern, scores: ChurnScores, *, scored_by: str, now: datetime, next_due_at: datetime | None
-    ) -> bool:
+    def record(self, seen: DuePattern, scored: Scored, *, now: datetime, next_due_at: datetime | None) -> bool:
         """Write a user's scores and the next due time, unless another run did."""
         ...
 
@@ -99,16 +102,15 @@ class OutreachReader(Protocol):
         ...
 
 
-class ChurnPredictor(Protocol):
-    """A model; raises ModelUnavailableError where it cannot answer. See `clients.predictor`."""
+class CensusStore(Protocol):
+    """Where the counts of each day's passes are added up; see `store.censuses`."""
 
-    @property
-    def version(self) -> str:
-        """Version of the model, kept beside the scores."""
+    def add(self, bot_id: int, day: date, share: int, census: Census) -> None:
+        """Add to what the day's earlier passes over this share counted."""
         ...
 
-    def predict(self, rows: Sequence[tuple[float, ...]]) -> list[ChurnScores]:
-        """Score rows of features, one result for each."""
+    def of_days(self, bot_id: int, first_day: date, last_day: date) -> Census:
+        """Return the sum over all shares of these days."""
         ...
 
 
@@ -122,7 +124,7 @@ class ScoringReport:
         unreadable: patterns that this version cannot read, by what is wrong with them.
         planned: outreach planned, by type.
         not_planned: outreach that was called for and not planned, by reason.
-        fell_back: the model was wanted and rules had to do.
+        fell_back: a model was wanted and its rule had to do.
         finished: everything due was looked at; otherwise the time was up, and the next run takes the rest.
     """
 
@@ -151,9 +153,11 @@ class _Run(NamedTuple):
     """What all users of a run share."""
 
     now: datetime
+    population: Population
     is_time_up: Callable[[], bool]
     writers: ThreadPoolExecutor
     report: ScoringReport
+    tally: Tally
 
 
 class _Found(NamedTuple):
@@ -169,6 +173,7 @@ class _Settled(NamedTuple):
     recorded: bool | None
     planned: str = ""
     not_planned: str = ""
+    outcome: Outcome | None = None
 
 
 class Scoring:
@@ -177,12 +182,13 @@ class Scoring:
     def __init__(
         self,
         *,
+        bot_id: int,
         scores: ScoreStore,
         profiles: ProfileReader,
         outreaches: OutreachReader,
+        censuses: CensusStore,
         planner: OutreachPlanner,
-        model: ChurnPredictor | None,
-        ml_enabled: bool,
+        models: Models | None,
         thresholds: Thresholds,
         policy: Policy,
         batch: int = BATCH,
@@ -191,23 +197,25 @@ class Scoring:
         """Wire it.
 
         Args:
+            bot_id: whose users are counted.
             scores: where due patterns are found and scores written.
             profiles: who the users are; read for those only whose score calls for a message.
             outreaches: what was planned before.
+            censuses: what earlier runs counted, and where this one's counts go.
             planner: plans messages.
-            model: None where it could not be loaded, or is not wanted.
-            ml_enabled: False scores by rules, on purpose.
+            models: each None where it could not be loaded; None instead of them scores by rules, on purpose.
             thresholds: the scores from which we write.
             policy: what the gate goes by.
             batch: users per model call.
             writers: threads that write.
         """
+        self._bot_id = bot_id
         self._scores = scores
         self._profiles = profiles
         self._outreaches = outreaches
+        self._censuses = censuses
         self._planner = planner
-        self._model = model if ml_enabled else None
-        self._ml_enabled = ml_enabled
+        self._models = models
         self._thresholds = thresholds
         self._policy = policy
         self._batch = batch
@@ -219,6 +227,9 @@ class Scoring:
         A user is planned for first and then scored, which takes them out of what is due: a run that dies in between
         leaves them due, and planning again meets the same outreach. So nothing is skipped and nothing doubled.
 
+        Whom a run scored it also counts, and adds the counts to the day's census at its end, however it ends. A run
+        that is killed before that loses its counts: a census has nobody twice, and may lack somebody.
+
         Args:
             tick: the time that scores hold for, and the share.
             remaining_seconds: how long this run may still take, asked again and again.
@@ -226,15 +237,24 @@ class Scoring:
         Raises:
             StoreUnavailableError: DynamoDB is in trouble; who was scored stays scored, the others stay due.
         """
-        report = ScoringReport(fell_back=self._ml_enabled and self._model is None)
-        with ThreadPoolExecutor(self._writers) as writers:
-            run = _Run(tick.now, lambda: remaining_seconds() <= RESERVE_SECONDS, writers, report)
-            for users in batched(self._due(tick), self._batch, strict=False):
-                if run.is_time_up():
-                    report.finished = False
-                if not report.finished:
-                    break
-                self._score(users, run)
+        models = self._models
+        report = ScoringReport(
+            fell_back=models is not None and (models.churn is None or models.timing is None or models.mood is None)
+        )
+        known = population_at(self._censuses, self._bot_id, tick.now)
+        tally = Tally()
+        try:
+            with ThreadPoolExecutor(self._writers) as writers:
+                run = _Run(tick.now, known, lambda: remaining_seconds() <= RESERVE_SECONDS, writers, report, tally)
+                for users in batched(self._due(tick), self._batch, strict=False):
+                    if run.is_time_up():
+                        report.finished = False
+                    if not report.finished:
+                        break
+                    self._score(users, run)
+        finally:
+            if tally.users:
+                self._censuses.add(self._bot_id, tick.now.date(), tick.shard, tally.census())
         return report
 
     def _due(self, tick: Tick) -> Iterator[tuple[int, int]]:
@@ -249,18 +269,24 @@ class Scoring:
         found = self._read(users, run)
         if not found:
             return
-        scores, scored_by = self._predict([pattern for _, pattern in found], run)
-        for settled in run.writers.map(self._settle, found, scores, repeat(scored_by), repeat(run)):
-            if settled.recorded is None:
+        patterns = [pattern for _, pattern in found]
+        rows = [features(pattern, run.now) for pattern in patterns]
+        scores, scored_by = self._predict_churn(patterns, rows, run)
+        moods = self._predict_moods(patterns, run)
+        settled = run.writers.map(self._settle, found, scores, moods, repeat(scored_by), repeat(run))
+        for (seen, pattern), row, given, result in zip(found, rows, scores, settled, strict=True):
+            if result.recorded is None:
                 run.report.finished = False
-            elif settled.recorded:
+            elif result.recorded:
                 run.report.scored += 1
+                if seen.bot_id == self._bot_id:
+                    run.tally.count(pattern, row, given, result.outcome, run.now)
             else:
                 run.report.scored_elsewhere += 1
-            if settled.planned:
-                run.report.planned[settled.planned] += 1
-            if settled.not_planned:
-                run.report.not_planned[settled.not_planned] += 1
+            if result.planned:
+                run.report.planned[result.planned] += 1
+            if result.not_planned:
+                run.report.not_planned[result.not_planned] += 1
 
     def _read(self, users: Sequence[tuple[int, int]], run: _Run) -> list[_Found]:
         found = []
@@ -278,46 +304,82 @@ class Scoring:
         run.report.scored_elsewhere += len(users) - len(found) - unreadable
         return found
 
-    def _predict(self, patterns: Sequence[Pattern], run: _Run) -> tuple[list[ChurnScores], str]:
+    def _predict_churn(
+        self, patterns: Sequence[Pattern], rows: Sequence[tuple[float, ...]], run: _Run
+    ) -> tuple[list[ChurnScores], str]:
         """Return the scores, in one call of the model, and who gave them."""
-        if self._model is not None:
+        if self._models and self._models.churn:
             try:
-                scores = self._model.predict([features(pattern, run.now) for pattern in patterns])
+                scores = self._models.churn.predict(rows)
             except ModelUnavailableError:
                 scores = []
             # A model that answers with anything but probabilities is as good as missing.
             if len(scores) == len(patterns) and all(map(_are_probabilities, scores)):
-                return scores, self._model.version
+                return scores, self._models.churn.version
             run.report.fell_back = True
         return [rule_scores(pattern, run.now) for pattern in patterns], RULES
 
-    def _settle(self, found: _Found, scores: ChurnScores, scored_by: str, run: _Run) -> _Settled:
+    def _predict_moods(self, patterns: Sequence[Pattern], run: _Run) -> list[float]:
+        """Return what each user's next messages are expected to be like, [-1, 1], in one call of the model."""
+        if self._models and self._models.mood:
+            try:
+                moods = self._models.mood.predict(
+                    [mood_features(pattern, run.population, run.now) for pattern in patterns]
+                )
+            except ModelUnavailableError:
+                moods = []
+            if len(moods) == len(patterns) and all(-1 <= mood <= 1 for mood in moods):
+                return moods
+            run.report.fell_back = True
+        return [mood_level(pattern, run.population, run.now).level for pattern in patterns]
+
+    def _predict_hours(self, pattern: Pattern, run: _Run) -> Sequence[float]:
+        """Return how good each UTC hour of day is for the user; asked for the few only who are to be written to."""
+        if self._models and self._models.timing:
+            try:
+                (shares,) = self._models.timing.predict([hour_features(pattern, run.population, run.now)])
+            except ModelUnavailableError:
+                shares = ()
+            if len(shares) == HOURS_OF_DAY and all(0 <= share <= 1 for share in shares):
+                return shares
+            run.report.fell_back = True
+        return hour_shares(pattern, run.population, run.now)
+
+    def _settle(self, found: _Found, scores: ChurnScores, mood: float, scored_by: str, run: _Run) -> _Settled:
         seen, pattern = found
         if run.is_time_up():
             return _Settled(None)
         candidate = silence_outreach(pattern, scores, self._thresholds, run.now)
-        planned, not_planned = self._plan(candidate, seen, run.now) if candidate else ("", "")
-        recorded = self._scores.record(
-            seen, scores, scored_by=scored_by, now=run.now, next_due_at=next_due_at(pattern, run.now)
+        planned, not_planned = self._plan(candidate, found, run) if candidate else ("", "")
+        scored = Scored(
+            churn=scores,
+            by=scored_by,
+            mood=mood,
+            watched=watch(seen.watched, pattern, scores.churn_7d, scored_by, run.now),
         )
-        return _Settled(recorded, planned, not_planned)
+        recorded = self._scores.record(seen, scored, now=run.now, next_due_at=next_due_at(pattern, run.now))
+        return _Settled(recorded, planned, not_planned, ripen(seen.watched, pattern, run.now))
 
-    def _plan(self, candidate: Candidate, seen: DuePattern, now: datetime) -> tuple[str, str]:
+    def _plan(self, candidate: Candidate, found: _Found, run: _Run) -> tuple[str, str]:
         """Return the type that was planned and "", or "" and the reason why nothing was."""
+        seen = found.seen
         profile = self._profiles.get(seen.bot_id, seen.user_id)
         if profile is None:
             return "", NO_PROFILE
-        if not rested(profile, self._policy.min_gap, now):
+        if not rested(profile, self._policy.min_gap, run.now):
             return "", RESTING
         for period in candidate.periods:
             earlier = self._outreaches.get(OutreachKey(seen.bot_id, seen.user_id, candidate.campaign, period))
             if earlier is None:
-                return self._schedule(candidate, period, profile, now)
-            if now < earlier.planned_at + REST:
+                return self._schedule(candidate, period, profile, found.pattern, run)
+            if run.now < earlier.planned_at + REST:
                 return "", RESTING
         return "", SAID_ENOUGH
 
-    def _schedule(self, candidate: Candidate, period: str, profile: Profile, now: datetime) -> tuple[str, str]:
+    def _schedule(
+        self, candidate: Candidate, period: str, profile: Profile, pattern: Pattern, run: _Run
+    ) -> tuple[str, str]:
+        hours = self._predict_hours(pattern, run)
         decision = self._planner.schedule_proactive_outreach(
             profile,
             outreach_type=candidate.outreach_type,
@@ -325,10 +387,10 @@ class Scoring:
             period=period,
             priority=candidate.priority,
             trigger=candidate.trigger,
-            due_at=candidate.due_at,
+            due_at=send_time(pattern, profile, hours, run.population.weekdays, run.now),
             expires_at=candidate.expires_at,
             policy=self._policy,
-            now=now,
+            now=run.now,
         )
         return (candidate.outreach_type.value, "") if decision.reason is None else ("", decision.reason.value)
 
@@ -336,3 +398,22 @@ class Scoring:
 def _are_probabilities(scores: ChurnScores) -> bool:
     """NaN is no probability either: it compares as false."""
     return all(0 <= score <= 1 for score in (scores.churn_7d, scores.churn_14d, scores.churn_30d))
+
+
+def population_at(censuses: CensusStore, bot_id: int, now: datetime) -> Population:
+    """Return what the bot's users are like, by the census of the day before, or of the one before that.
+
+    Args:
+        censuses: where the counts are.
+        bot_id: whose users.
+        now: aware UTC; today's census is not over yet.
+
+    Raises:
+        StoreUnavailableError: DynamoDB is in trouble.
+    """
+    for days_ago in (1, 2):
+        day = now.date() - timedelta(days=days_ago)
+        census = censuses.of_days(bot_id, day, day)
+        if census.users:
+            return population(census)
+    return BUNDLED

@@ -8,6 +8,7 @@
 | outreach | same | OUT#<campaign>#<period> |
 | tombstone | same | ERASED |
 | pause after a 429 | BOT#<bot> | PAUSE |
+| census of a day's scoring | BOT#<bot> | CENSUS#<date>#<share> |
 | sender's lease | BOT#<bot> | LEASE#<function> |
 | dead letter | DEAD#<bot>#<date> | <update_id or digest> |
 
@@ -65,6 +66,16 @@ def bot(bot_id: int) -> str:
 def lease(function: str) -> str:
     """Sort key of the lease that keeps two runs of one function apart."""
     return f"LEASE#{function}"
+
+
+def census(day: date, share: int) -> str:
+    """Sort key of the census of one day and share [0, 100) of the users."""
+    return f"{census_day(day)}{share:02}"
+
+
+def census_day(day: date) -> str:
+    """Begin the sort keys of all shares of one day."""
+    return f"CENSUS#{day.isoformat()}#"
 
 
 def dead_letters(bot_id: int, day: date) -> str:

@@ -17,7 +17,8 @@ from pynamodb.exceptions import UpdateError
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 
-from engagement.domain.due import DuePattern
+from engagement.domain.due import DuePattern, Scored
+from engagement.domain.outcome import Watched
 from engagement.domain.scores import ChurnScores
 from engagement.errors import StoreUnavailableError
 from engagement.store import keys
@@ -72,28 +73,27 @@ class Scores:
             else:
                 raise StoreUnavailableError(f"DynamoDB put off {len(wanted)} reads {BATCH_GET_ATTEMPTS} times")
 
-    def record(
-        self, seen: DuePattern, scores: ChurnScores, *, scored_by: str, now: datetime, next_due_at: datetime | None
-    ) -> bool:
+    def record(self, seen: DuePattern, scored: Scored, *, now: datetime, next_due_at: datetime | None) -> bool:
         """Write a user's scores and the time of the next ones; False where another run did or the user is gone.
 
         Args:
             seen: as `load` gave it.
-            scores: finite.
-            scored_by: version of the model, or "rules".
+            scored: finite numbers.
             now: when the scores hold, aware.
             next_due_at: None takes the user out of the index, until their next interaction.
 
         Raises:
-            ValueError: a score is NaN or infinite.
+            ValueError: a number is NaN or infinite.
             StoreUnavailableError: DynamoDB is in trouble.
         """
         actions = [
-            PatternItem.churn_7d.set(scores.churn_7d),
-            PatternItem.churn_14d.set(scores.churn_14d),
-            PatternItem.churn_30d.set(scores.churn_30d),
+            PatternItem.churn_7d.set(scored.churn.churn_7d),
+            PatternItem.churn_14d.set(scored.churn.churn_14d),
+            PatternItem.churn_30d.set(scored.churn.churn_30d),
             PatternItem.scored_at.set(now),
-            PatternItem.scored_by.set(scored_by),
+            PatternItem.scored_by.set(scored.by),
+            PatternItem.mood.set(scored.mood),
+            *_watch_actions(seen.watched, scored.watched),
         ]
         if next_due_at is not None:
             return self._update(seen, [*actions, PatternItem.due_at.set(next_due_at)])
@@ -145,10 +145,23 @@ class Scores:
         return True
 
 
+def _watch_actions(before: Watched | None, after: Watched | None) -> list[Action]:
+    if after == before:
+        return []
+    if after is None:
+        return [PatternItem.watched_at.remove(), PatternItem.watched_churn_7d.remove(), PatternItem.watched_by.remove()]
+    return [
+        PatternItem.watched_at.set(after.at),
+        PatternItem.watched_churn_7d.set(after.churn_7d),
+        PatternItem.watched_by.set(after.by),
+    ]
+
+
 def _due_pattern(raw: dict[str, Any]) -> DuePattern:
     item = PatternItem.from_raw_data(raw)
     bot_id, user_id = keys.user_of(item.pk)
     scored = item.churn_7d is not None and item.churn_14d is not None and item.churn_30d is not None
+    watched = item.watched_at is not None and item.watched_churn_7d is not None and item.watched_by is not None
     return DuePattern(
         bot_id=bot_id,
         user_id=user_id,
@@ -157,4 +170,5 @@ def _due_pattern(raw: dict[str, Any]) -> DuePattern:
         due_at=item.due_at,
         scores=ChurnScores(item.churn_7d, item.churn_14d, item.churn_30d) if scored else None,
         scored_at=item.scored_at,
+        watched=Watched(at=item.watched_at, churn_7d=item.watched_churn_7d, by=item.watched_by) if watched else None,
     )

@@ -122,6 +122,8 @@ class ProfileItem(Item, discriminator="profile"):
     language_code = UnicodeAttribute(null=True)
     consent = UnicodeAttribute(default="unasked")
     consent_at = EpochSeconds(null=True)
+    consent_ml = BooleanAttribute(default=False)
+    consent_ml_at = EpochSeconds(null=True)
     opted_out = BooleanAttribute(default=False)
     opted_out_at = EpochSeconds(null=True)
     blocked = BooleanAttribute(default=False)
@@ -172,6 +174,11 @@ class PatternItem(Item, discriminator="pattern"):
     scored_at = EpochSeconds(null=True)
     scored_by = UnicodeAttribute(null=True)
     """Version of the model, or "rules"."""
+    mood = FiniteNumber(null=True)
+    watched_at = EpochSeconds(null=True)
+    """When the score was given whose outcome is awaited; see `domain.outcome`."""
+    watched_churn_7d = FiniteNumber(null=True)
+    watched_by = UnicodeAttribute(null=True)
 
 
 class OutreachItem(Item, discriminator="outreach"):
@@ -206,6 +213,17 @@ class PauseItem(Item, discriminator="pause"):
     paused_until = EpochSeconds()
 
 
+class CensusItem(Item, discriminator="census"):
+    """See `domain.census`; one of each day and share of the users."""
+
+    counts = BinaryAttribute(legacy_encoding=False)
+    version = WholeNumber()
+    feature_version = WholeNumber()
+    """Bins of another version count something else."""
+    written_by = UnicodeAttribute()
+    """Token of the last writer, who may not have heard that it succeeded."""
+
+
 class LeaseItem(Item, discriminator="lease"):
     """Keeps two runs of one function apart; no rule depends on it."""
 
@@ -230,6 +248,7 @@ ITEMS = (
     OutreachItem,
     TombstoneItem,
     PauseItem,
+    CensusItem,
     LeaseItem,
     DeadLetterItem,
 )
