@@ -10,10 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engagement.domain.features import NAMES, SILENCE_LIMIT, features, silence_days
-from engagement.domain.interaction import Interaction
+from engagement.domain.interaction import Interaction, SentimentType
+from engagement.domain.mood import mood_features
 from engagement.domain.pattern import EMPTY, Pattern, fold
 from engagement.domain.pattern_bytes import decode, encode
+from engagement.domain.population import BUNDLED
 from engagement.domain.scores import rule_scores
+from engagement.domain.timing import hour_features
 from tests.builders import NOW, interaction, pattern_of
 
 DAY = timedelta(days=1)
@@ -24,8 +27,17 @@ def named(pattern: Pattern, now: datetime) -> dict[str, float]:
     return dict(zip(NAMES, features(pattern, now), strict=True))
 
 
+def event(number: int, age: int) -> Interaction:
+    """An interaction `age` seconds ago; of most of them the mood is known."""
+    if not number % 4:
+        return interaction(number, NOW - timedelta(seconds=age))
+    return interaction(
+        number, NOW - timedelta(seconds=age), sentiment=age % 19 / 10 - 0.9, sentiment_type=SentimentType.NEUTRAL
+    )
+
+
 histories = st.lists(st.integers(0, 3 * 365 * 86_400), min_size=1, max_size=60, unique=True).map(
-    lambda ages: [interaction(number, NOW - timedelta(seconds=age)) for number, age in enumerate(ages, start=1)]
+    lambda ages: [event(number, age) for number, age in enumerate(ages, start=1)]
 )
 clocks = st.integers(-5 * 365 * 86_400, 50 * 365 * 86_400).map(lambda seconds: NOW + timedelta(seconds=seconds))
 
@@ -102,13 +114,22 @@ def test_a_score_never_rises_with_the_horizon(history: list[Interaction]) -> Non
     assert scores.churn_7d >= scores.churn_14d >= scores.churn_30d
 
 
+def hours(pattern: Pattern, now: datetime) -> tuple[tuple[float, ...], ...]:
+    return hour_features(pattern, BUNDLED, now)
+
+
+def mood_row(pattern: Pattern, now: datetime) -> tuple[float, ...]:
+    return mood_features(pattern, BUNDLED, now)
+
+
 @given(history=histories, data=st.data())
 @settings(max_examples=100)
 def test_the_order_of_delivery_changes_no_feature(history: list[Interaction], data: st.DataObject) -> None:
-    """R22"""
+    """R22: of churn, timing or mood."""
     shuffled = data.draw(st.permutations(history))
 
-    assert features(fold(EMPTY, shuffled), NOW) == features(fold(EMPTY, history), NOW)
+    for make in (features, hours, mood_row):
+        assert make(fold(EMPTY, shuffled), NOW) == make(fold(EMPTY, history), NOW)
 
 
 @given(history=histories, ago=st.integers(0, 3 * 365 * 86_400))
@@ -128,7 +149,8 @@ def test_a_replayed_history_gives_the_features_that_were_served_then(history: li
 
     replayed = fold(EMPTY, [event for event in reversed(history) if event.occurred_at < then])
 
-    assert features(replayed, then) == features(served, then)
+    for make in (features, hours, mood_row):
+        assert make(replayed, then) == make(served, then)
 
 
 def test_active_days_and_half_hours_weigh_by_their_half_life() -> None:
