@@ -11,7 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 TOOLS = Path(sys.executable).parent
-REQUIREMENTS = ("core", "inference")
+REQUIREMENTS = ("core", "inference", "training")
 SBOM = ROOT / "build" / "sbom.json"
 TIMEOUT_SECONDS = 300
 

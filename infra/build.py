@@ -3,12 +3,14 @@
     requirements/core.txt ------ pip, hashes checked --> trim --> compile --.
     layers/core/python/engagement --------------------------------> compile --> build/layers/<architecture>/core
     requirements/inference.txt - pip, hashes checked --> trim --> compile ----> build/layers/<architecture>/inference
-    functions/<name>, models/<model> ----------------------------> compile ----> build/functions/<name>
+    inference.txt, training.txt  pip, hashes checked --> trim ----------------> build/layers/<architecture>/training
+    functions/<name>, models/<model>, what it imports of models -> compile ---> build/functions/<name>
 
 The same inputs give the same bytes, so CDK's asset hashes do not move; unchanged inputs are not staged again.
 """
 
 import argparse
+import ast
 import fcntl
 import hashlib
 import shutil
@@ -17,10 +19,12 @@ import sys
 import time
 import zipfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+
+from engagement.domain.champion import CARD_FILE, MODEL_FILE, MODELS
 
 ROOT = Path(__file__).parents[1]
 BUILD = ROOT / "build"
@@ -33,6 +37,13 @@ PLATFORMS = {
     "x86_64": ("manylinux_2_28_x86_64", "manylinux2014_x86_64"),
 }
 PYTHON = (3, 13)
+LAMBDA_MAX_BYTES = 250 * 2**20
+"""A function and its layers, unzipped (docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html)."""
+
+PINS = {"core": ("core",), "inference": ("inference",), "training": ("inference", "training")}
+"""The files in requirements/ whose wheels make a layer. The trainer also runs what it exports."""
+COMPILED = frozenset({"core", "inference"})
+"""Bytecode would take the training layer over Lambda's limit on arm64; once a week, two seconds more do not matter."""
 
 UNUSED_SUFFIXES = frozenset({".pyi", ".pxd", ".pyx", ".c", ".h", ".cc", ".a", ".proto"})
 INSTALL_RECORDS = frozenset({"RECORD", "INSTALLER", "REQUESTED", "WHEEL", "direct_url.json", "entry_points.txt"})
@@ -41,24 +52,28 @@ INSTALL_RECORDS = frozenset({"RECORD", "INSTALLER", "REQUESTED", "WHEEL", "direc
 # Clients are made for these; botocore scans the folder of every service it knows at each client's creation.
 AWS_SERVICES = frozenset({"dynamodb", "s3", "ssm", "sts"})
 
+_UNUSED_BY_INFERENCE = (
+    "bin",
+    "flatbuffers*",
+    "onnxruntime/backend",
+    "onnxruntime/datasets",
+    "onnxruntime/quantization",
+    "onnxruntime/tools",
+    "onnxruntime/transformers",
+    "onnxruntime/capi/libonnxruntime.so.*",  # a second copy of what the extension module holds
+    "numpy/_core/_simd*.so",
+    "numpy/_core/*_tests*.so",
+)
 UNUSED = {
     "core": ("bin",),
-    "inference": (
-        "bin",
-        # InferenceSession imports numpy and nothing else of what onnxruntime's wheel asks for.
-        "flatbuffers*",
-        "google",
-        "packaging*",
-        "protobuf-*",
-        "onnxruntime/backend",
-        "onnxruntime/datasets",
-        "onnxruntime/quantization",
-        "onnxruntime/tools",
-        "onnxruntime/transformers",
-        "onnxruntime/capi/libonnxruntime.so.*",  # a second copy of what the extension module holds
-        "numpy/f2py",
-        "numpy/_core/_simd*.so",
-        "numpy/_core/*_tests*.so",
+    # InferenceSession imports numpy and nothing else of what onnxruntime's wheel asks for.
+    "inference": (*_UNUSED_BY_INFERENCE, "google", "packaging*", "protobuf-*", "numpy/f2py"),
+    "training": (
+        *_UNUSED_BY_INFERENCE,
+        "onnx/backend/test",
+        "sklearn/datasets/data",
+        "sklearn/datasets/descr",
+        "sklearn/datasets/images",
     ),
 }
 
@@ -73,10 +88,11 @@ class Layers:
 
     core: Path
     inference: Path
+    training: Path
 
 
 def stage(architecture: str) -> Layers:
-    """Stage both layers, or do nothing where their inputs have not changed.
+    """Stage the layers, or do nothing where their inputs have not changed.
 
     Raises:
         BuildError: this is not Python 3.13, or pip could not install the pinned wheels.
@@ -87,28 +103,30 @@ def stage(architecture: str) -> Layers:
         )
     with _one_at_a_time():
         folder = BUILD / "layers" / architecture
-        core, inference = folder / "core", folder / "inference"
+        core, inference, training = (folder / layer for layer in PINS)
         packages = _stage_packages("core", architecture, BUILD / "packages" / architecture / "core")
         _stage_packages("inference", architecture, inference)
+        _stage_packages("training", architecture, training)
         key = _digest(_sources(ENGAGEMENT), packages.with_suffix(".key").read_text())
         with _staged(core, key) as target:
             if target:
                 shutil.copytree(packages, target, dirs_exist_ok=True)
                 _copy(ENGAGEMENT, target / "python" / "engagement", _sources(ENGAGEMENT))
                 _compile(target / "python" / "engagement", "/opt/python/engagement")
-        return Layers(core=core, inference=inference)
+        return Layers(core=core, inference=inference, training=training)
 
 
 def stage_function(name: str, models: Iterable[str] = ()) -> Path:
-    """Stage one function's asset: `functions/__init__.py`, its own folder and the models it carries; nothing else.
+    """Stage one function's asset: its folder, the models it carries, the modules of `models` it runs; nothing else.
 
     Raises:
         BuildError: the handler or a model is missing.
     """
     package = ROOT / "functions"
     sources = [package / "__init__.py", *_sources(package / name)]
+    sources += _modules_of_models(sources)
     for model in models:
-        sources += [ROOT / "models" / model / file for file in ("model.onnx", "card.json")]
+        sources += [ROOT / "models" / model / file for file in (MODEL_FILE, CARD_FILE)]
     for source in (package / name / "handler.py", *sources):
         if not source.is_file():
             raise BuildError(f"{source.relative_to(ROOT)} is missing; restore it from the repository")
@@ -116,35 +134,61 @@ def stage_function(name: str, models: Iterable[str] = ()) -> Path:
     with _one_at_a_time(), _staged(target, _digest(sources)) as folder:
         if folder:
             _copy(ROOT, folder, sources)
-            _compile(folder / "functions", "/var/task/functions")
+            _compile(folder, "/var/task")
     return target
+
+
+def _modules_of_models(sources: Iterable[Path]) -> list[Path]:
+    """Return the modules of `models` that these files import, with those that they import in turn."""
+    package = ROOT / "models"
+    found: set[Path] = set()
+    unread = [source for source in sources if source.suffix == ".py"]
+    while unread:
+        imported = {package / "__init__.py", *(package / f"{name}.py" for name in _names_of_models(unread.pop()))}
+        fresh = {path for path in imported if len(imported) > 1 and path.is_file()} - found
+        found |= fresh
+        unread += fresh
+    return sorted(found)
+
+
+def _names_of_models(source: Path) -> Iterator[str]:
+    """Yield the names that a file imports from `models`; what does not parse is refused later, when it is compiled."""
+    with suppress(SyntaxError):
+        for node in ast.walk(ast.parse(source.read_bytes())):
+            if isinstance(node, ast.ImportFrom) and node.module == "models":
+                yield from (alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("models."):
+                yield str(node.module).split(".")[1]
 
 
 def _stage_packages(layer: str, architecture: str, target: Path) -> Path:
     """Install a layer's pinned wheels for `architecture`, drop what Lambda never reads, compile the rest."""
-    requirements = ROOT / "requirements" / f"{layer}.txt"
-    with _staged(target, _digest([requirements], architecture)) as folder:
+    requirements = [ROOT / "requirements" / f"{name}.txt" for name in PINS[layer]]
+    with _staged(target, _digest(requirements, architecture)) as folder:
         if folder:
             started = time.monotonic()
             _say(f"{layer} layer for {architecture}: installing the pinned wheels")
             _install(requirements, architecture, folder / "python")
             _trim(folder / "python", layer)
-            _say(f"{layer} layer for {architecture}: compiling")
-            _compile(folder / "python", "/opt/python")
+            if layer in COMPILED:
+                _say(f"{layer} layer for {architecture}: compiling")
+                _compile(folder / "python", "/opt/python")
             _say(f"{layer} layer for {architecture}: done in {time.monotonic() - started:.0f} s")
     return target
 
 
-def _install(requirements: Path, architecture: str, target: Path) -> None:
+def _install(requirements: Iterable[Path], architecture: str, target: Path) -> None:
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
     command += ["--target", str(target), "--no-deps", "--no-compile", "--require-hashes", "--only-binary=:all:"]
     command += ["--implementation", "cp", "--python-version", ".".join(map(str, PYTHON))]
     for platform in PLATFORMS[architecture]:
         command += ["--platform", platform]
-    result = subprocess.run([*command, "-r", str(requirements)], capture_output=True, text=True, check=False)
+    for file in requirements:
+        command += ["-r", str(file)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode:
         raise BuildError(
-            f"pip could not install {requirements.relative_to(ROOT)} for {architecture}; "
+            f"pip could not install {target.parent.stem}'s pinned wheels for {architecture}; "
             f"is the package index reachable?\n{result.stderr[-2_000:]}"
         )
 
@@ -237,25 +281,36 @@ def _say(text: str) -> None:
 
 def sizes(folder: Path) -> tuple[int, int]:
     """Return the bytes of a layer's files, and of a zip of them at the strongest compression."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
     with NamedTemporaryFile(suffix=".zip") as file:
         with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-            for path in files:
+            for path in sorted(path for path in folder.rglob("*") if path.is_file()):
                 archive.write(path, path.relative_to(folder))
-        return sum(path.stat().st_size for path in files), Path(file.name).stat().st_size
+        return unzipped(folder), Path(file.name).stat().st_size
+
+
+def unzipped(*folders: Path) -> int:
+    """Return the bytes of the files in folders."""
+    return sum(path.stat().st_size for folder in folders for path in folder.rglob("*") if path.is_file())
 
 
 def main() -> None:
-    """Stage the layers and say what they weigh."""
+    """Stage the layers and say what they weigh, and how close the heaviest function comes to Lambda's limit."""
     parser = argparse.ArgumentParser(prog="python -m infra.build", description=main.__doc__)
     parser.add_argument("--architecture", choices=[*PLATFORMS, "both"], default="arm64")
     chosen = parser.parse_args().architecture
     print(f"{'layer':<12}{'architecture':<14}{'unzipped MiB':>14}{'zipped MiB':>12}")
+    trainer = stage_function("trainer", MODELS)
+    totals = []
     for architecture in PLATFORMS if chosen == "both" else (chosen,):
         layers = stage(architecture)
-        for name, folder in (("core", layers.core), ("inference", layers.inference)):
-            unzipped, zipped = sizes(folder)
-            print(f"{name:<12}{architecture:<14}{unzipped / 2**20:>14.1f}{zipped / 2**20:>12.1f}")
+        for name, folder in (("core", layers.core), ("inference", layers.inference), ("training", layers.training)):
+            bytes_unzipped, bytes_zipped = sizes(folder)
+            print(f"{name:<12}{architecture:<14}{bytes_unzipped / 2**20:>14.1f}{bytes_zipped / 2**20:>12.1f}")
+        totals.append((architecture, unzipped(layers.core, layers.training, trainer)))
+    for architecture, total in totals:
+        print(f"trainer with its layers, {architecture}: {total / 2**20:.1f} of {LAMBDA_MAX_BYTES / 2**20:.0f} MiB")
+        if total > LAMBDA_MAX_BYTES:
+            raise BuildError("the trainer is larger than Lambda takes; trim the training layer (UNUSED)")
 
 
 if __name__ == "__main__":

@@ -24,6 +24,15 @@ Small on purpose: at 0.1 s per delivery ten connections carry 8 million updates 
 what every other function of the account may use.
 """
 
+SWITCHES = (
+    "virtual_clock",
+    "store_text",
+    "outreach_enabled",
+    "ml_prediction_enabled",
+    "training_enabled",
+    "reserve_concurrency",
+)
+
 LOG_RETENTION_DAYS = (1, 3, 5, 7, 14, 30, 60, 90)
 """Those of CloudWatch's periods that suit logs without personal data."""
 
@@ -60,6 +69,8 @@ class DeploymentConfig:
         outreach_enabled: the kill switch: "off" sends nothing.
         ml_prediction_enabled: "off" scores by rules alone.
         score_shards: how many scorers share the users, [1, 16].
+        training_enabled: "off" trains only when asked to: `rekindle models train`.
+        min_training_samples: fewest examples that a model is trained from.
         schedule_timezone: IANA zone of the schedules.
         log_retention_days: one of `LOG_RETENTION_DAYS`.
         reserve_concurrency: "off" for an account whose Lambda limit is too small to reserve from (new ones have 10).
@@ -83,6 +94,8 @@ class DeploymentConfig:
     outreach_enabled: str = "on"
     ml_prediction_enabled: str = "on"
     score_shards: int = 1
+    training_enabled: str = "on"
+    min_training_samples: int = 500
     schedule_timezone: str = "UTC"
     log_retention_days: int = 30
     reserve_concurrency: str = "on"
@@ -135,7 +148,7 @@ class DeploymentConfig:
         return parameter_name(self.stage, "webhook-secret-previous")
 
     def _check(self) -> None:
-        for key in ("virtual_clock", "store_text", "outreach_enabled", "ml_prediction_enabled", "reserve_concurrency"):
+        for key in SWITCHES:
             self._check_one_of(key, ("on", "off"))
         self._check_one_of("architecture", ("arm64", "x86_64"))
         self._check_one_of("consent_policy", ("ask", "assume"))
@@ -150,6 +163,7 @@ class DeploymentConfig:
             ("min_hours_between_outreaches", 0, 24 * 30),
             ("sends_per_second", 1, 30),
             ("score_shards", 1, 16),
+            ("min_training_samples", 1, 1_000_000),
         ):
             if not low <= getattr(self, key) <= high:
                 raise ConfigError(f"`{key}` is {getattr(self, key)}; it must be from {low} to {high}")

@@ -47,7 +47,8 @@ class Surroundings:
         storage: the table, its key and the bucket of models.
         alerts: where failures go.
         core: the layer with our package and what it imports.
-        inference: the layer with onnxruntime, for functions that carry models.
+        inference: the layer with onnxruntime, for functions that run models.
+        training: the layer with onnxruntime and scikit-learn, for the function that trains them.
     """
 
     config: DeploymentConfig
@@ -55,6 +56,7 @@ class Surroundings:
     alerts: Alerts
     core: lambda_.LayerVersion
     inference: lambda_.LayerVersion
+    training: lambda_.LayerVersion
 
 
 class EngagementFunction(Construct):
@@ -72,6 +74,7 @@ class EngagementFunction(Construct):
         memory_size: int = 512,
         reserved_concurrency: int | None = None,
         models: Sequence[str] = (),
+        layers: Sequence[lambda_.LayerVersion] = (),
     ) -> None:
         """Define it.
 
@@ -84,7 +87,8 @@ class EngagementFunction(Construct):
             timeout: after which Lambda kills it.
             memory_size: MiB; 512 buys the CPU for a short cold start, memory itself is not the limit.
             reserved_concurrency: running copies kept for it, and at most; left out when the operator turned it off.
-            models: folders under `models/` that it carries; it then gets the inference layer too.
+            models: folders under `models/` that it carries.
+            layers: beside the core layer.
         """
         super().__init__(scope, construct_id)
         config = surroundings.config
@@ -101,7 +105,7 @@ class EngagementFunction(Construct):
             architecture=architecture(config),
             handler=f"functions.{name}.handler.handler",
             code=lambda_.Code.from_asset(str(build.stage_function(name, models))),
-            layers=[surroundings.core, *([surroundings.inference] if models else [])],
+            layers=[surroundings.core, *layers],
             environment=settings.to_env()
             | {
                 "POWERTOOLS_SERVICE_NAME": name,
@@ -144,11 +148,11 @@ class EngagementFunction(Construct):
         arn = Stack.of(self).format_arn(service="ssm", resource="parameter", resource_name=parameter.removeprefix("/"))
         self.allow("ssm:GetParameter", on=arn)
 
-    def allow_models(self) -> None:
-        """Permit reading the bucket's models: a model's key holds its version, so it cannot be named here."""
+    def allow_models(self, *exact_actions: str) -> None:
+        """Permit these actions on the bucket's models: a model's key holds its version, so it cannot be named here."""
         # Without the listing, an object that is not there reads as forbidden.
         self.allow("s3:ListBucket", on=self._models.bucket_arn)
-        self.allow("s3:GetObject", on=self._models.arn_for_objects("models/*"))
+        self.allow(*exact_actions, on=self._models.arn_for_objects("models/*"))
         bucket = Stack.of(self).resolve(self._models.bucket_arn)["Fn::GetAtt"][0]
         Validations.of(self._role).acknowledge(
             Acknowledgment(

@@ -13,6 +13,9 @@ from constructs import Construct
 from infra.function import EngagementFunction, Surroundings
 
 ATTEMPTS = 2
+WEEK = Duration.days(7)
+MAX_EVENT_AGE = Duration.hours(6)
+"""Lambda keeps an event no longer."""
 
 
 class Schedule(Construct):
@@ -33,7 +36,7 @@ class Schedule(Construct):
         shards: int = 1,
     ) -> None:
         super().__init__(scope, construct_id)
-        give_up_after = Duration.seconds(every.to_seconds() - 60)
+        give_up_after = Duration.seconds(min(every.to_seconds() - 60, MAX_EVENT_AGE.to_seconds()))
         function.function.configure_async_invoke(
             max_event_age=give_up_after,
             retry_attempts=0,
@@ -81,8 +84,13 @@ class Schedule(Construct):
 
 
 def _cron(every: Duration) -> dict[str, str]:
-    """Return cron fields for an interval that divides the hour: it then keeps its minutes whenever it is deployed."""
+    """Return cron fields for a week, or an interval that divides the hour: it keeps its time whenever it is deployed.
+
+    A week's tick comes on Monday at four, when few write. A weekday is spelled: Scheduler counts from Sunday.
+    """
     minutes = int(every.to_minutes())
+    if minutes == WEEK.to_minutes():
+        return {"minute": "0", "hour": "4", "week_day": "MON", "month": "*", "year": "*"}
     if minutes > 60 or 60 % minutes:
         raise ValueError(f"{minutes} minutes do not divide an hour")
     return {"minute": "0" if minutes == 60 else f"*/{minutes}", "hour": "*", "day": "*", "month": "*", "year": "*"}

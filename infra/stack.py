@@ -13,10 +13,11 @@ from infra.learning import Learning
 from infra.monitoring import Monitoring
 from infra.outreach import Outreach
 from infra.storage import Storage
+from infra.training import Training
 
-GET, BATCH_GET, QUERY, CHECK, PUT, UPDATE = (
+GET, BATCH_GET, QUERY, SCAN, CHECK, PUT, UPDATE = (
     f"dynamodb:{action}"
-    for action in ("GetItem", "BatchGetItem", "Query", "ConditionCheckItem", "PutItem", "UpdateItem")
+    for action in ("GetItem", "BatchGetItem", "Query", "Scan", "ConditionCheckItem", "PutItem", "UpdateItem")
 )
 READ_STREAM = tuple(f"dynamodb:{a}" for a in ("DescribeStream", "GetRecords", "GetShardIterator", "ListStreams"))
 
@@ -29,9 +30,14 @@ class RekindleStack(Stack):
         storage = Storage(self, "Storage", config=config)
         alerts = Alerts(self, "Alerts", config=config)
         table, due, dead_letters = storage.table.table_arn, storage.due_index_arn, alerts.dead_letters.queue_arn
-        core = layer(self, "CoreLayer", layers.core, config)
-        inference = layer(self, "InferenceLayer", layers.inference, config)
-        surroundings = Surroundings(config=config, storage=storage, alerts=alerts, core=core, inference=inference)
+        surroundings = Surroundings(
+            config=config,
+            storage=storage,
+            alerts=alerts,
+            core=layer(self, "CoreLayer", layers.core, config),
+            inference=layer(self, "InferenceLayer", layers.inference, config),
+            training=layer(self, "TrainingLayer", layers.training, config),
+        )
 
         # Telegram -- update --> HTTP API --> webhook -- interaction --> table
         ingestion = Ingestion(self, "Ingestion", surroundings)
@@ -50,8 +56,8 @@ class RekindleStack(Stack):
         outreach = Outreach(self, "Outreach", surroundings)
         scorer = outreach.scorer
         scorer.allow(QUERY, on=due)
-        scorer.allow(GET, BATCH_GET, PUT, UPDATE, on=table)
-        scorer.allow_models()
+        scorer.allow(GET, BATCH_GET, QUERY, PUT, UPDATE, on=table)
+        scorer.allow_models("s3:GetObject")
 
         # schedule --> outreach_sender -- due outreach --> Telegram; outcome --> table
         sender = outreach.sender
@@ -59,13 +65,19 @@ class RekindleStack(Stack):
         sender.allow(GET, UPDATE, on=table)
         sender.allow_secret(config.bot_token_parameter)
 
-        # schedule --> housekeeper -- what expired or was left behind --> table; Telegram still posts to us?
+        # schedule --> housekeeper -- what expired or was left behind --> table; how are the webhook and the model?
         housekeeper = Housekeeping(self, "Housekeeping", surroundings, ingestion.webhook_url).housekeeper
         housekeeper.allow(QUERY, on=due)
-        housekeeper.allow(GET, UPDATE, on=table)
+        housekeeper.allow(GET, QUERY, UPDATE, on=table)
+        housekeeper.allow_models("s3:GetObject")
         housekeeper.allow_secret(config.bot_token_parameter)
 
-        functions = (webhook, pattern_updater, scorer, sender, housekeeper)
+        # schedule --> trainer -- histories of those who allow it --> models, and which of them serve --> bucket
+        trainer = Training(self, "Training", surroundings).trainer
+        trainer.allow(SCAN, on=table)
+        trainer.allow_models("s3:GetObject", "s3:PutObject")
+
+        functions = (webhook, pattern_updater, scorer, sender, housekeeper, trainer)
         Monitoring(self, "Monitoring", alerts=alerts, api_stage=ingestion.stage, functions=functions)
         for name, value in {
             "WebhookUrl": ingestion.webhook_url,

@@ -116,7 +116,7 @@ class Storage(Construct):
         Validations.of(self.models).acknowledge(
             Acknowledgment(
                 id="AwsSolutions::AwsSolutions-S1",
-                reason="Holds models only, no user's data; every version stays, and one role reads them.",
+                reason="Holds models only, no user's data; every version stays, and few roles reach them.",
             )
         )
 

@@ -20,6 +20,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from engagement.errors import EngagementError
+from infra.cli.models import models
 from infra.cli.target import NoTargetError, Target, read_event
 from infra.cli.webhook import webhook
 from infra.local.emulator import ROOT, LocalAwsError
@@ -67,6 +68,7 @@ def main() -> None:
 
 
 main.add_command(webhook)
+main.add_command(models)
 
 
 # --- rekindle local ---
@@ -262,6 +264,16 @@ def needing_engagement(limit: int, stage: str | None) -> None:
         out.print(table)
     else:
         out.print("Nobody has been scored yet; the scorer does so a day after a user's first message.")
+
+
+@users.command()
+@click.argument("user_id", type=click.IntRange(min=1))
+@stage_option
+def predict(user_id: int, stage: str | None) -> None:
+    """Show what is expected of USER_ID (Telegram's number), and why: risk, mood, hours and the next best action."""
+    from infra.cli.prediction import show_prediction
+
+    show_prediction(Target.of(stage), user_id, datetime.now(UTC), out)
 
 
 if __name__ == "__main__":

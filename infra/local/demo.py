@@ -18,7 +18,7 @@ from infra.config import DeploymentConfig
 from infra.local.emulator import ROOT, LocalAwsError
 from infra.local.population import DAYS, Act, Action, Fate, Population
 from infra.local.suite import BOT_ID, STATE_FILE, FunctionFailedError, LocalSuite
-from infra.local.summary import PROMISES, Ledger, Reached, Records, show, summarise
+from infra.local.summary import PROMISES, Ledger, Predictions, Reached, Records, show, summarise
 from infra.local.telegram import bot_api, updates
 
 HOUR = timedelta(hours=1)
@@ -42,6 +42,8 @@ class World:
         self._update_id = 500_000
         self._spoken: dict[int, updates.Update] = {}
         self._messages_seen = 0
+        self._days_lived = 0
+        self._reports: dict[str, dict[str, Any]] = {}
 
     def live(self, days: int) -> Iterator[int]:
         """Run `days` days, yielding each when it is over."""
@@ -51,8 +53,15 @@ class World:
             for hour in range(24):
                 self._live_hour(self.population.start + timedelta(days=day, hours=hour))
             self._note_risks(day)
+            self._days_lived += 1
             yield day
         self.suite.wait_until_drained()
+
+    def train(self) -> dict[str, Any]:
+        """Let the trainer look at all that happened, at its hour of the Monday after; return its report."""
+        self.suite.clock.set(self.population.start + timedelta(days=self._days_lived, hours=4))
+        self._tick("trainer", self.suite.clock.now())
+        return self._reports.get("trainer", {})
 
     def _live_hour(self, begins: datetime) -> None:
         ends = begins + HOUR
@@ -106,6 +115,7 @@ class World:
     def _tick(self, function: str, at: datetime) -> None:
         try:
             for report in self.suite.tick(function, at):
+                self._reports[function] = report
                 self.ledger.not_planned.update(report.get("not_planned", {}))
         except FunctionFailedError:
             self.ledger.failures[function] += 1
@@ -174,13 +184,18 @@ def run(console: Console, *, seed: int, days: int, keep: bool, picture: Path | N
         world = World(suite, population)
         for _ in world.live(days):
             progress.advance(step)
+        progress.update(step, description="training on those who let it")
+        training = world.train()
         progress.update(step, description="adding up")
         records = Records.read()
+        bucket = suite.outputs["ModelBucketName"]
+        predictions = Predictions.read(BOT_ID, bucket, population.start, suite.clock.now(), training)
         config = DeploymentConfig(bot_id=BOT_ID)
         figures = summarise(
             population,
             world.ledger,
             records,
+            predictions,
             suite.metrics(),
             per_day=config.max_outreaches_per_user_per_day,
             min_gap=timedelta(hours=config.min_hours_between_outreaches),

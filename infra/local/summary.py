@@ -1,9 +1,9 @@
 """What the demo shows at its end: what came in, what was learned, who was reached, why others were not, one story."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from statistics import mean
 from typing import Any
 
@@ -13,11 +13,19 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from engagement.clients.cards import serving_card
+from engagement.domain.census import Census
+from engagement.domain.champion import MODELS
 from engagement.domain.outreach import OutreachState
+from engagement.domain.pattern import HOURS_OF_DAY
 from engagement.domain.pattern_bytes import decode
-from engagement.domain.timing import HOURS, hour_shares
+from engagement.domain.population import BUNDLED
+from engagement.domain.timing import hour_shares
+from engagement.domain.watching import Health, judge
 from engagement.store import keys
+from engagement.store.censuses import Censuses
 from engagement.store.table import InteractionItem, Item, OutreachItem, PatternItem, ProfileItem
+from infra.local.emulator import ROOT
 from infra.local.metrics import Totals
 from infra.local.population import Act, Action, Fate, Population
 
@@ -106,6 +114,48 @@ class Records:
         return risk
 
 
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """Which models served, how the churn scores came true, and what training on the demo's weeks came to.
+
+    Attributes:
+        versions: of the models that served, by name.
+        health: of the churn scores that ripened over all of the weeks.
+        training: the trainer's report.
+    """
+
+    versions: Mapping[str, str]
+    health: Health
+    training: Mapping[str, Any]
+
+    @classmethod
+    def read(
+        cls, bot_id: int, bucket: str, start: datetime, end: datetime, training: Mapping[str, Any]
+    ) -> "Predictions":
+        """Read the weeks' census and the serving models' cards."""
+        cards = {name: serving_card(name, bucket, ROOT / "models" / name) for name in MODELS}
+        weeks = Censuses().of_days(bot_id, start.date(), end.date())
+        return cls(
+            versions={name: card["version"] for name, card in cards.items()},
+            health=judge(weeks, Census(), Census(), cards["churn"], end),
+            training=training,
+        )
+
+    def figures(self) -> dict[str, Any]:
+        """Return them for `summary.json`."""
+        health = {
+            name: None if value is None else round(value, 4)
+            for name in ("auc", "auc_error", "brier", "ece", "ece_by_chance")
+            for value in [getattr(self.health, name)]
+        }
+        results = self.training.get("results", {})
+        return {
+            "model_versions": dict(self.versions),
+            "calibration": {"outcomes": self.health.outcomes} | health,
+            "training": {name: {key: result[key] for key in ("outcome", "reason")} for name, result in results.items()},
+        }
+
+
 def duplicate_sends(reached: Iterable[Reached], outreach: Iterable[OutreachItem]) -> int:
     """Count messages that Telegram accepted beyond those that the ledger knows of, user by user."""
     accepted = Counter(message.user_id for message in reached)
@@ -142,10 +192,25 @@ def near_their_hour(patterns: Sequence[PatternItem], population: Population) -> 
     hits = []
     for item in patterns:
         person = population.people[keys.user_of(item.pk)[1]]
-        shares = hour_shares(decode(item.state))
+        pattern = decode(item.state)
+        shares = hour_shares(pattern, BUNDLED, datetime.fromtimestamp(pattern.last_at, UTC))
         best = shares.index(max(shares))
-        hits.append(any(min((best - hour) % HOURS, (hour - best) % HOURS) <= 1 for hour in person.hours))
+        apart = [(best - hour) % HOURS_OF_DAY for hour in person.hours]
+        hits.append(any(min(hours, HOURS_OF_DAY - hours) <= 1 for hours in apart))
     return mean(hits)
+
+
+def at_top_hours(outreach: Iterable[OutreachItem], acts: Sequence[Action]) -> float | None:
+    """Return the share of outreach planned for one of the three hours at which its user had been active most, [0, 1].
+
+    By chance it would be 1 in 8. None where nothing was planned.
+    """
+    hits = []
+    for item in outreach:
+        user_id = keys.user_of(item.pk)[1]
+        hours = Counter(act.at.hour for act in acts if act.user_id == user_id and act.at < item.planned_at)
+        hits.append(item.send_after.hour in {hour for hour, _ in hours.most_common(3)})
+    return mean(hits) if hits else None
 
 
 def bars(values: Sequence[float], top: float | None = None) -> str:
@@ -167,6 +232,25 @@ def learned(population: Population, patterns: Sequence[PatternItem]) -> Table:
         risk = mean(risks) if risks else 0.0
         events = sum(decode(p.state).total for p in group)
         table.add_row(fate.value, str(len(group)), str(events), f"{risk:4.0%}", "█" * round(risk * 16))
+    return table
+
+
+def predicted(figures: Mapping[str, Any]) -> Table:
+    """Show how the models did, and what the week's training came to."""
+    table = Table(title="How good the predictions were", title_justify="left", expand=True, show_header=False)
+    table.add_row("models", ", ".join(figures["model_versions"].values()))
+    live = figures["calibration"]
+    table.add_row("7-day risks that could be checked a week later", str(live["outcomes"]))
+    if live["auc"] is not None:
+        table.add_row("  ranked right (1 always, 0.5 by chance)", f"{live['auc']:.2f} ± {1.96 * live['auc_error']:.2f}")
+    if live["ece"] is not None:
+        by_chance = f"(up to {live['ece_by_chance']:.2f} is chance)"
+        table.add_row("  mean gap between risk and outcome", f"{live['ece']:.2f} {by_chance}")
+    by_reason: dict[str, list[str]] = {}
+    for name, result in figures["training"].items():
+        by_reason.setdefault(result["reason"], []).append(name.removesuffix("_model"))
+    for reason, names in by_reason.items():
+        table.add_row(f"training at the end: {', '.join(names)}", reason)
     return table
 
 
@@ -205,6 +289,7 @@ def summarise(
     population: Population,
     ledger: Ledger,
     records: Records,
+    predictions: Predictions,
     totals: Totals,
     *,
     per_day: int,
@@ -217,6 +302,7 @@ def summarise(
         population: who there was.
         ledger: what was seen from outside.
         records: what the table holds.
+        predictions: what the models said, and what came true.
         totals: the functions' own metrics, added up.
         per_day: the deployed daily cap.
         min_gap: the deployed gap.
@@ -228,6 +314,7 @@ def summarise(
     bad_answers = sum(count for status, count in ledger.answers.items() if status != 200)
     dead_items = sum(item.pk.startswith("DEAD#") for item in records.others)
     returned = {message.user_id for message in ledger.reached if said_after(ledger.acts, message)}
+    at_top = at_top_hours(records.outreach, ledger.acts)
     return {
         "people": len(population.people),
         "updates_posted": ledger.answers.total(),
@@ -244,6 +331,9 @@ def summarise(
         "suppressed_by_reason": dict(sorted(reasons.items())),
         "came_back_after_outreach": len(returned),
         "best_hour_within_one": round(near_their_hour(records.patterns, population), 3),
+        "outreach_at_top3_hour": None if at_top is None else round(at_top, 3),
+        "let_it_learn": sum(bool(item.consent_ml) for item in records.profiles),
+        **predictions.figures(),
         "duplicate_sends": duplicate_sends(ledger.reached, records.outreach),
         "sent_after_stop": sent_after_stop(ledger.reached, ledger.acts),
         "cap_breaches": cap_breaches(ledger.reached, per_day, min_gap),
@@ -269,6 +359,9 @@ def show(
         reached.add_row(f"  {state}", str(count))
     reached.add_row("came back afterwards", str(figures["came_back_after_outreach"]))
     reached.add_row("best hour learned to within an hour", f"{figures['best_hour_within_one']:.0%} of people")
+    if figures["outreach_at_top3_hour"] is not None:
+        planned_at = f"{figures['outreach_at_top3_hour']:.0%} (12 % by chance)"
+        reached.add_row("planned for one of the user's three favourite hours", planned_at)
     why_not = Table(title="Why others were not (each time it was asked)", title_justify="left", expand=True)
     why_not.show_header = False
     for reason, count in sorted(figures["suppressed_by_reason"].items(), key=lambda pair: -pair[1]):
@@ -277,6 +370,6 @@ def show(
     for key in PROMISES:
         style = "green" if figures[key] == 0 else "bold red"
         promises.add_row(key.replace("_", " "), Text(str(figures[key]), style))
-    parts = [incoming, learned(population, records.patterns), reached, why_not, promises]
+    parts = [incoming, learned(population, records.patterns), predicted(figures), reached, why_not, promises]
     told = story(population, ledger, records.outreach, days)
     console.print(Group(*parts, *([told] if told else [])))

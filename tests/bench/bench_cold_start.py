@@ -18,6 +18,7 @@ from rich.progress import track
 from rich.table import Table
 
 from engagement import settings
+from engagement.domain.champion import MODELS
 from infra import build
 from infra.local.emulator import REGION, Emulator, environment
 
@@ -29,7 +30,9 @@ FUNCTIONS = {
     "scorer": settings.ScorerSettings,
     "outreach_sender": settings.OutreachSenderSettings,
     "housekeeper": settings.HousekeeperSettings,
+    "trainer": settings.TrainerSettings,
 }
+CARRIED = {"scorer": MODELS, "housekeeper": ("churn",), "trainer": MODELS}
 
 
 def main() -> None:
@@ -37,6 +40,7 @@ def main() -> None:
     architecture = "arm64" if platform.machine() == "aarch64" else "x86_64"
     layers = build.stage(architecture)
     shared = [layers.core / "python", layers.inference / "python"]
+    shared_by = {"trainer": [layers.core / "python", layers.training / "python"]}
     report = Table("function", "CPU s", "x floor", "peak MB")
     with Emulator() as aws:
         access = environment(aws.endpoint)
@@ -48,8 +52,8 @@ def main() -> None:
         floor, memory = measure("import botocore.session", path_of(shared))
         report.add_row("(floor: botocore.session)", f"{floor:.3f}", "1.0", f"{memory:.0f}")
         for name, cls in track(FUNCTIONS.items(), description="importing", transient=True):
-            staged = build.stage_function(name, ["churn"] if name == "scorer" else [])
-            variables = path_of([staged, *shared]) | access | settings_of(cls)
+            staged = build.stage_function(name, CARRIED.get(name, ()))
+            variables = path_of([staged, *shared_by.get(name, shared)]) | access | settings_of(cls)
             cpu, memory = measure(f"import functions.{name}.handler", variables)
             report.add_row(name, f"{cpu:.3f}", f"{cpu / floor:.1f}", f"{memory:.0f}")
     Console().print(report)

@@ -4,10 +4,14 @@ import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from infra.cli import main as cli
+from infra.local import suite as local_suite
 from infra.local.emulator import environment
 from infra.local.suite import BOT_ID, LocalSuite
 from infra.local.telegram import bot_api, updates
@@ -43,6 +47,27 @@ def store(suite: LocalSuite, monkeypatch: pytest.MonkeyPatch) -> str:
         monkeypatch.setenv(name, value)
     bind(suite.table_name)
     return suite.table_name
+
+
+@pytest.fixture
+def rekindle(suite: LocalSuite, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Run a command where the suite runs; returns what it printed."""
+    monkeypatch.setattr(local_suite, "STATE_FILE", tmp_path / "local.json")
+    monkeypatch.setattr(cli.out, "width", 200)
+    state = suite.state()
+    state.write(tmp_path / "local.json")
+    # As after `eval "$(rekindle local env)"`.
+    for name, value in state.environment().items():
+        monkeypatch.setenv(name, value)
+
+    def run(*words: str) -> str:
+        result = CliRunner().invoke(cli.main, words)
+        assert result.exit_code == 0, result.output
+        assert suite.webhook_secret not in result.output or words == ("local", "status")
+        assert suite._token.partition(":")[2] not in result.output
+        return result.output
+
+    return run
 
 
 _serials = itertools.count(1)

@@ -9,35 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import pytest
-from click.testing import CliRunner
-
-from infra.cli import main as cli
-from infra.local import suite as local_suite
 from infra.local.suite import LocalSuite
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def rekindle(suite: LocalSuite, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    """Run a command where the suite runs; returns what it printed."""
-    monkeypatch.setattr(local_suite, "STATE_FILE", tmp_path / "local.json")
-    monkeypatch.setattr(cli.out, "width", 200)
-    state = suite.state()
-    state.write(tmp_path / "local.json")
-    # As after `eval "$(rekindle local env)"`.
-    for name, value in state.environment().items():
-        monkeypatch.setenv(name, value)
-
-    def run(*words: str) -> str:
-        result = CliRunner().invoke(cli.main, words)
-        assert result.exit_code == 0, result.output
-        assert suite.webhook_secret not in result.output or words == ("local", "status")
-        assert suite._token.partition(":")[2] not in result.output
-        return result.output
-
-    return run
 
 
 def test_a_function_is_invoked_by_its_name(rekindle: Callable[..., str], tmp_path: Path) -> None:

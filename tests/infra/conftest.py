@@ -73,7 +73,7 @@ def synthesize(tmp_path_factory: pytest.TempPathFactory) -> Synthesize:
             config = DeploymentConfig.from_context({"bot_id": "123456"} | context)
             # Seconds of a WASM validator that `cdk synth` runs anyway (make check).
             app = App(outdir=str(folder), builtin_cloud_formation_validation=False)
-            assemble(app, config, Layers(core=layer, inference=layer))
+            assemble(app, config, Layers(core=layer, inference=layer, training=layer))
             app.synth()
             template = json.loads((folder / f"{config.stack_name}.template.json").read_text())
             known[key] = Assembly(folder=folder, template=template)

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from engagement.domain.champion import MODELS
 from infra import build
 
-FUNCTIONS = ("webhook", "pattern_updater", "scorer", "outreach_sender", "housekeeper")
-MODELS = {"scorer": {"models/churn/model.onnx", "models/churn/card.json"}}
+FUNCTIONS = ("webhook", "pattern_updater", "scorer", "outreach_sender", "housekeeper", "trainer")
+WITH_MODELS = {"scorer", "housekeeper", "trainer"}
 HOST = "arm64" if platform.machine() in {"arm64", "aarch64"} else "x86_64"
 UNCHECKED_HASH = 1
 """PEP 552: the flags after the magic number say that the bytecode is trusted without a look at its source."""
@@ -39,6 +40,35 @@ elsewhere = {m.__file__ for m in list(sys.modules.values()) if "-packages" in (g
 sys.exit(f"imported from outside the layers: {elsewhere}" if elsewhere else 0)
 """
 
+TRAIN = """
+import os, sys
+sys.path[:0] = sys.argv[1:4]
+os.environ |= {"TABLE_NAME": "t", "BOT_ID": "1", "MODEL_BUCKET": "b", "MIN_TRAINING_SAMPLES": "1"}
+os.environ |= {"AWS_REGION": "eu-central-1", "AWS_DEFAULT_REGION": "eu-central-1"}
+os.environ |= {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
+os.environ |= {"POWERTOOLS_SERVICE_NAME": "trainer", "POWERTOOLS_METRICS_NAMESPACE": "Rekindle"}
+import functions.trainer.handler
+import numpy as np
+from onnxruntime import InferenceSession
+from skl2onnx import to_onnx
+from sklearn.ensemble import GradientBoostingRegressor, RandomForestClassifier
+rows = np.random.default_rng(0).normal(size=(200, 4)).astype(np.float32)
+worst = 0.0
+for model, labels, answer in (
+    (RandomForestClassifier(10, max_depth=4), rows[:, 0] > 0, 1),
+    (GradientBoostingRegressor(n_estimators=10), rows[:, 0], 0),
+):
+    model.fit(rows, labels)
+    options = {"zipmap": False} if answer else None
+    graph = to_onnx(model, rows[:1], target_opset={"": 18, "ai.onnx.ml": 3}, options=options)
+    said = InferenceSession(graph.SerializeToString()).run(None, {"X": rows})[answer]
+    expected = model.predict_proba(rows) if answer else model.predict(rows)[:, None]
+    worst = max(worst, float(np.abs(said - expected).max()))
+print(worst)
+elsewhere = {m.__file__ for m in list(sys.modules.values()) if "-packages" in (getattr(m, "__file__", None) or "")}
+sys.exit(f"imported from outside the layers: {elsewhere}" if elsewhere else 0)
+"""
+
 
 def files(folder: Path) -> set[str]:
     """Return the paths of a folder's files, without bytecode."""
@@ -54,8 +84,23 @@ def test_an_asset_holds_its_function_and_no_other(stack: Any, name: str) -> None
     held = files(asset)
 
     own = {f"functions/{name}/{path}" for path in files(build.ROOT / "functions" / name)}
+    carried = {path for path in held if path.startswith("models/")}
     assert f"functions/{name}/handler.py" in held
-    assert held == own | {"functions/__init__.py"} | MODELS.get(name, set())
+    assert held - carried == own | {"functions/__init__.py"}
+    assert bool(carried) is (name in WITH_MODELS)
+    assert {path for path in carried if path.endswith(".onnx")} == {
+        path.replace("card.json", "model.onnx") for path in carried if path.endswith("card.json")
+    }
+    assert name == "trainer" or not [path for path in carried if path.endswith(".py")]
+
+
+def test_the_trainer_carries_the_training_and_nothing_of_the_workshop(stack: Any) -> None:
+    """R79: what runs in the function, and none of what draws, measures or speaks to a yardstick."""
+    held = files(build.stage_function("trainer", MODELS))
+
+    assert {f"models/{name}/{file}" for name in MODELS for file in ("model.onnx", "card.json")} <= held
+    assert {"models/__init__.py", "models/weekly.py"} <= held
+    assert not held & {f"models/{name}.py" for name in ("__main__", "harness", "plots", "evaluate")}
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -149,20 +194,40 @@ def test_the_layers_alone_are_enough_to_start(layers: build.Layers) -> None:
     assert result.stdout.strip() == "1"
 
 
+def test_the_training_layer_is_enough_to_train(layers: build.Layers, tmp_path: Path) -> None:
+    """The trainer's handler starts, and its exporter agrees with scikit-learn, with no other package in sight."""
+    asset = build.stage_function("trainer", MODELS)
+    # -B: bytecode beside the sources would be deployed with them.
+    command = [sys.executable, "-I", "-S", "-B", "-c", TRAIN, asset, layers.training / "python", layers.core / "python"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert result.returncode == 0, result.stderr
+    assert float(result.stdout) <= 1e-5
+
+
 def test_the_layers_fit_into_lambda(layers: build.Layers) -> None:
     """Lambda's limit is 250 MiB for a function with its layers; a cold start pays for each of them."""
-    core = sum(f.stat().st_size for f in layers.core.rglob("*") if f.is_file())
-    inference = sum(f.stat().st_size for f in layers.inference.rglob("*") if f.is_file())
+    assert build.unzipped(layers.core) < 20 * 2**20
+    assert build.unzipped(layers.inference) < 80 * 2**20
 
-    assert core < 20 * 2**20
-    assert inference < 80 * 2**20
+
+@pytest.mark.parametrize("architecture", build.PLATFORMS)
+def test_the_trainer_fits_into_lambda(layers: build.Layers, architecture: str) -> None:
+    """Of either architecture, where its layers are staged: this machine's always are, `make check` stages arm64."""
+    staged = build.BUILD / "layers" / architecture
+    trainer = build.stage_function("trainer", MODELS)
+
+    assert architecture != HOST or (staged / "training").is_dir()
+    assert build.unzipped(staged / "core", staged / "training", trainer) < build.LAMBDA_MAX_BYTES
 
 
 def test_the_layers_hold_what_lambda_reads_and_no_more(layers: build.Layers) -> None:
     """No tests, no stubs, no other AWS service's model; every module's bytecode is trusted by its hash."""
-    for folder in (layers.core / "python", layers.inference / "python"):
+    for folder in (layers.core / "python", layers.inference / "python", layers.training / "python"):
         assert not [f for f in folder.rglob("*") if f.name == "tests" or f.suffix in build.UNUSED_SUFFIXES]
         assert not list(folder.glob("bin"))
+    assert not list(layers.training.rglob("*.pyc"))
+    for folder in (layers.core / "python", layers.inference / "python"):
         sources = list(folder.rglob("*.py"))
         compiled = list(folder.rglob("*.pyc"))
         assert len(compiled) == len(sources)

@@ -69,6 +69,8 @@ def test_each_stage_is_a_stack_with_parameters_of_its_own() -> None:
         ({"interaction_ttl_days": "0"}, r"`interaction_ttl_days` is 0; it must be from 1 to 3650"),
         ({"sends_per_second": "31"}, r"`sends_per_second` is 31; it must be from 1 to 30"),
         ({"score_shards": "17"}, r"`score_shards` is 17; it must be from 1 to 16"),
+        ({"training_enabled": "weekly"}, r"`training_enabled` is 'weekly'; it can be on or off"),
+        ({"min_training_samples": "0"}, r"`min_training_samples` is 0; it must be from 1 to 1000000"),
         ({"log_retention_days": "31"}, r"`log_retention_days` is 31; it can be 1, 3, 5, 7, 14, 30, 60 or 90"),
         ({"schedule_timezone": "Mars/Base"}, r"`schedule_timezone` is 'Mars/Base'.*Europe/Berlin"),
         ({"schedule_timezone": "../../etc/passwd"}, r"`schedule_timezone`"),

@@ -13,6 +13,7 @@ import pytest
 
 from engagement import settings
 from engagement.store import keys
+from engagement.store.histories import READ_UNITS_PER_SECOND
 from engagement.store.table import Item
 from infra.config import WEBHOOK_MAX_CONNECTIONS
 
@@ -23,13 +24,17 @@ SETTINGS = {
     "scorer": settings.ScorerSettings,
     "outreach_sender": settings.OutreachSenderSettings,
     "housekeeper": settings.HousekeeperSettings,
+    "trainer": settings.TrainerSettings,
 }
 POWERTOOLS = {"POWERTOOLS_SERVICE_NAME", "POWERTOOLS_METRICS_NAMESPACE", "POWERTOOLS_LOG_LEVEL"}
 EVERY = {
     "scorer": timedelta(minutes=30),
     "outreach_sender": timedelta(minutes=5),
     "housekeeper": timedelta(hours=1),
+    "trainer": timedelta(weeks=1),
 }
+LONGEST_EVENT_AGE = {"lambda": timedelta(hours=6), "scheduler": timedelta(hours=24)}
+"""What AWS takes (docs.aws.amazon.com: PutFunctionEventInvokeConfig, RetryPolicy)."""
 ALL = {"logs:CreateLogStream", "logs:PutLogEvents", "kms:Decrypt"}
 # What the code calls, per function: facts.md section 4. A new call fails here first.
 MAY = {
@@ -46,8 +51,11 @@ MAY = {
     "outreach_sender": ALL
     | {"dynamodb:Query", "dynamodb:GetItem", "dynamodb:UpdateItem", "ssm:GetParameter", "sqs:SendMessage"},
     "housekeeper": ALL
-    | {"dynamodb:Query", "dynamodb:GetItem", "dynamodb:UpdateItem", "ssm:GetParameter", "sqs:SendMessage"},
+    | {"dynamodb:Query", "dynamodb:GetItem", "dynamodb:UpdateItem", "ssm:GetParameter", "sqs:SendMessage"}
+    | {"s3:GetObject", "s3:ListBucket"},
 }
+
+MAY["trainer"] = ALL | {"dynamodb:Scan", "s3:GetObject", "s3:ListBucket", "s3:PutObject", "sqs:SendMessage"}
 
 # A bot's token, and what an AWS access key looks like.
 SECRET = re.compile(r"\d{6,}:[A-Za-z0-9_-]{35}|AKIA[A-Z0-9]{16}")
@@ -91,6 +99,8 @@ def chosen(synthesize: Callable[..., Any]) -> Any:
         telegram_api_url="https://bots.example",
         log_retention_days=7,
         score_shards=3,
+        training_enabled="off",
+        min_training_samples=50,
         schedule_timezone="Asia/Kolkata",
         alarm_email="ops@example.com",
         reserve_concurrency="off",
@@ -139,6 +149,8 @@ def test_a_tick_is_given_up_before_the_next_one(stack: Any, name: str) -> None:
     assert schedule["Target"]["DeadLetterConfig"]["Arn"] == queue_arn(stack)
     assert invocation["MaximumEventAgeInSeconds"] < EVERY[name].total_seconds()
     assert invocation["MaximumRetryAttempts"] == 0
+    assert retry["MaximumEventAgeInSeconds"] <= LONGEST_EVENT_AGE["scheduler"].total_seconds()
+    assert invocation["MaximumEventAgeInSeconds"] <= LONGEST_EVENT_AGE["lambda"].total_seconds()
     assert invocation["DestinationConfig"]["OnFailure"]["Destination"] == queue_arn(stack)
 
 
@@ -161,9 +173,32 @@ def test_schedules_run_at_their_interval(stack: Any) -> None:
         "scorer": "cron(*/30 * * * ? *)",
         "outreach_sender": "cron(*/5 * * * ? *)",
         "housekeeper": "cron(0 * * * ? *)",
+        "trainer": "cron(0 4 ? * MON *)",
     }
     for expression in expressions.values():
         assert not re.search(r"\d", expression.split()[4])
+
+
+def test_the_trainer_can_be_left_to_the_operator(chosen: Any) -> None:
+    """Without its schedule it is still there to be invoked, and nothing else invokes it."""
+    assert "trainer" in chosen.functions()
+    assert schedules(chosen, "trainer") == []
+
+
+def test_the_trainer_has_a_whole_processor_and_all_the_time_there_is(stack: Any) -> None:
+    """R77: 1,769 MB are one processor (docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html)."""
+    trainer = stack.functions()["trainer"]
+
+    assert trainer["MemorySize"] >= 1_769
+    assert trainer["Timeout"] == timedelta(minutes=15).total_seconds()
+    assert "ReservedConcurrentExecutions" not in trainer
+
+
+def test_training_leaves_reads_for_the_flow(stack: Any) -> None:
+    """R84: a Scan at full speed would use up the table's ceiling, and the webhook would be throttled."""
+    ceiling = stack.only("AWS::DynamoDB::Table")["OnDemandThroughput"]["MaxReadRequestUnits"]
+
+    assert ceiling / 2 >= READ_UNITS_PER_SECOND
 
 
 def test_scorers_share_the_users_in_the_operators_zone(chosen: Any) -> None:
@@ -233,7 +268,7 @@ def test_no_permission_holds_a_wildcard(stack: Any) -> None:
         if stack.template["Resources"][name]["Type"] == "AWS::KMS::Key":
             assert starred == ["*"]
         elif starred:
-            assert statement["Action"] == "s3:GetObject"
+            assert set(listed(statement["Action"])) <= {"s3:GetObject", "s3:PutObject"}
             assert starred == ["/models/*"]
         assert "*" not in literals(statement.get("Principal", {})), name
     assert seen >= 30
@@ -251,9 +286,14 @@ def test_a_function_may_do_what_its_code_calls(stack: Any, name: str) -> None:
     role = stack.functions()[name]["Role"]["Fn::GetAtt"][0]
 
     assert {action for statement in granted(stack, role) for action in listed(statement["Action"])} == MAY[name]
-    for statement in granted(stack, role):
-        if "dynamodb:Query" in listed(statement["Action"]):
-            assert list(literals(statement["Resource"]))[-1] == f"/index/{keys.DUE_INDEX}"
+    queried = {
+        list(literals(statement["Resource"]))[-1]
+        for statement in granted(stack, role)
+        if "dynamodb:Query" in listed(statement["Action"])
+    }
+    # The table itself is asked for the census, by those who shrink to it or judge by it.
+    due, census = {f"/index/{keys.DUE_INDEX}"}, {"Arn"}
+    assert queried == {"scorer": due | census, "housekeeper": due | census, "outreach_sender": due}.get(name, set())
 
 
 def test_permissions_come_before_what_needs_them(stack: Any) -> None:
@@ -288,7 +328,20 @@ def test_a_function_reads_its_own_secrets_only(stack: Any) -> None:
         "scorer": set(),
         "outreach_sender": {":parameter/rekindle/prod/bot-token"},
         "housekeeper": {":parameter/rekindle/prod/bot-token"},
+        "trainer": set(),
     }
+
+
+def test_models_are_written_by_the_trainer_alone(stack: Any) -> None:
+    """R79, R83: what serves was trained, judged and promoted; nobody who serves it can change it."""
+    writers = {
+        name
+        for name, f in stack.functions().items()
+        for statement in granted(stack, f["Role"]["Fn::GetAtt"][0])
+        if "s3:PutObject" in listed(statement["Action"])
+    }
+
+    assert writers == {"trainer"}
 
 
 def test_a_schedule_may_invoke_its_function_and_no_other(stack: Any) -> None:
@@ -453,14 +506,16 @@ def test_functions_are_arm64_unless_told_otherwise(stack: Any, local: Any) -> No
         assert all(f["Runtime"] == "python3.13" for f in assembly.functions().values())
 
 
-def test_only_the_scorer_carries_the_inference_layer(stack: Any) -> None:
-    """70 MB that a webhook need not unpack at its cold start."""
-    assert {name: len(f["Layers"]) for name, f in stack.functions().items()} == {
-        "webhook": 1,
-        "pattern_updater": 1,
-        "scorer": 2,
-        "outreach_sender": 1,
-        "housekeeper": 1,
+def test_a_function_carries_no_layer_that_it_does_not_import(stack: Any) -> None:
+    """70 MB that a webhook need not unpack at its cold start; scikit-learn is the trainer's alone."""
+    layers = {
+        name: {re.sub("[0-9A-F]{8}$", "", layer["Ref"]) for layer in f["Layers"]}
+        for name, f in stack.functions().items()
+    }
+
+    assert {name: own - {"CoreLayer"} for name, own in layers.items() if own != {"CoreLayer"}} == {
+        "scorer": {"InferenceLayer"},
+        "trainer": {"TrainingLayer"},
     }
 
 
@@ -498,6 +553,9 @@ def test_the_flow_is_watched(stack: Any) -> None:
         ("Rekindle", "ModelFallback"),
         ("Rekindle", "WebhookUnhealthy"),
         ("Rekindle", "PendingUpdates"),
+        ("Rekindle", "ModelDegraded"),
+        ("Rekindle", "FeatureDrift"),
+        ("Rekindle", "ModelAgeDays"),
     }
     for alarm in alarms.values():
         assert alarm["AlarmActions"]
@@ -506,6 +564,18 @@ def test_the_flow_is_watched(stack: Any) -> None:
             (dimension,) = alarm["Dimensions"]
             assert dimension["Name"] == "service"
             assert dimension["Value"] in SETTINGS
+
+
+@pytest.mark.parametrize(("metric", "threshold"), [("ModelDegraded", 1), ("FeatureDrift", 0.2), ("ModelAgeDays", 35)])
+def test_a_model_that_is_judged_once_a_day_stays_in_alarm_for_the_day(
+    stack: Any, metric: str, threshold: float
+) -> None:
+    """R87: over an hour the alarm would be over before anybody looked."""
+    (alarm,) = [a for a in stack.of_type("AWS::CloudWatch::Alarm").values() if a["MetricName"] == metric]
+
+    assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (threshold, "GreaterThanOrEqualToThreshold")
+    assert timedelta(seconds=alarm["Period"] * alarm["EvaluationPeriods"]) == timedelta(days=1)
+    assert alarm["Dimensions"] == [{"Name": "service", "Value": "housekeeper"}]
 
 
 def test_alarms_are_of_the_kind_the_local_aws_takes(stack: Any) -> None:
@@ -549,7 +619,8 @@ def test_nothing_has_a_physical_name(stack: Any) -> None:
 def test_the_outputs_are_what_the_command_line_reads(stack: Any) -> None:
     """The local suite and the operator's command find everything by these."""
     functions = {
-        f"{name}FunctionName" for name in ("Webhook", "PatternUpdater", "Scorer", "OutreachSender", "Housekeeper")
+        f"{name}FunctionName"
+        for name in ("Webhook", "PatternUpdater", "Scorer", "OutreachSender", "Housekeeper", "Trainer")
     }
 
     assert set(stack.template["Outputs"]) == functions | {
@@ -594,6 +665,7 @@ def test_an_operators_choice_reaches_its_functions(chosen: Any) -> None:
         ("outreach_sender", "sends_per_second", 10),
         ("outreach_sender", "outreach_enabled", "off"),
         ("scorer", "ml_prediction_enabled", "off"),
+        ("trainer", "min_training_samples", 50),
         ("outreach_sender", "telegram_api_url", "https://bots.example"),
         ("housekeeper", "telegram_api_url", "https://bots.example"),
     ):

@@ -24,7 +24,7 @@ TOKEN = f"{BOT_ID}:sample-events-token-0123456789abcde"
 WEBHOOK_URL = "https://abc123.execute-api.eu-central-1.amazonaws.com/telegram"
 
 UNAUTHORIZED = {"webhook/forged", "webhook/forged_no_secret"}
-BAD_TICKS = {"housekeeper/bad_tick", "outreach_sender/bad_tick", "scorer/bad_tick"}
+BAD_TICKS = {f"{name}/bad_tick" for name in ("housekeeper", "outreach_sender", "scorer", "trainer")}
 POISON = {"pattern_updater/poison"}
 
 

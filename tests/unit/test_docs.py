@@ -47,6 +47,7 @@ def test_links_of_the_documents_lead_somewhere() -> None:
         settings.ScorerSettings,
         settings.OutreachSenderSettings,
         settings.HousekeeperSettings,
+        settings.TrainerSettings,
     ],
 )
 class TestSettings:

@@ -140,8 +140,23 @@ class HousekeeperSettings(Settings):
         bot_token_parameter: name of the SSM SecureString with the bot's token.
         telegram_api_url: https://api.telegram.org, or a loopback address on the local AWS.
         webhook_url: the address that Telegram should be posting updates to.
+        model_bucket: S3 bucket whose champion pointer names the model that is watched.
     """
 
     bot_token_parameter: str
     telegram_api_url: str
     webhook_url: str
+    model_bucket: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainerSettings(Settings):
+    """The trainer's settings.
+
+    Attributes:
+        model_bucket: S3 bucket where models are published and the champion pointers are.
+        min_training_samples: fewest examples that a model is trained from.
+    """
+
+    model_bucket: str
+    min_training_samples: int

@@ -1,0 +1,1 @@
+"""Schedule -> the models learn from the week."""

@@ -1,0 +1,169 @@
+"""`rekindle models`: which models serve, taking one back, and training at once."""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from engagement.clients.registry import ModelRegistry
+from engagement.domain.champion import BUNDLED, CARD_FILE, MODELS, Champion
+from infra.cli.target import Target, read_event
+from infra.local.emulator import ROOT
+
+console = Console()
+
+KEY_FIGURES = {
+    "churn": (("churn_7d", "auc"), ("churn_14d", "auc"), ("churn_30d", "auc")),
+    "timing": (("log_loss",), ("top_3",)),
+    "mood": (("r2",), ("mae",)),
+}
+"""Where a card's metrics hold what an operator compares models by."""
+COMPARED = ("candidate", "serving", "bundled")
+"""In a training's report."""
+SHOWN = 3
+"""Earlier champions in the list."""
+
+stage_option = click.option(
+    "--stage", envvar="REKINDLE_STAGE", help="Which deployment on AWS; without it, the running local suite."
+)
+
+
+@click.group()
+def models() -> None:
+    """The models that predict: which serve, and how they get better."""
+
+
+@models.command("list")
+@stage_option
+def list_command(stage: str | None) -> None:
+    """Show the model that serves, since when, how well it did when it was judged, and those before it."""
+    registry = _registry(Target.of(stage))
+    table = Table("model", "serves", "since", "when it was judged", "before it")
+    for name in MODELS:
+        champion = registry.champion(name)
+        card = _bundled_card(name) if champion is None or champion.is_bundled else registry.card(champion)
+        version = f"{card['version']} (bundled)" if champion is None or champion.is_bundled else champion.version
+        figures = (_key_figure(name, card.get("metrics", {}), path) for path in KEY_FIGURES[name])
+        table.add_row(
+            name,
+            escape(version),
+            _date(champion.promoted_at) if champion else "the deployment",
+            escape("\n".join(filter(None, figures)) or "no figures"),
+            escape(_before(champion)),
+        )
+    console.print(table)
+
+
+@models.command()
+@click.argument("name", type=click.Choice(MODELS))
+@stage_option
+def rollback(name: str, stage: str | None) -> None:
+    """Let the model before this one serve again; before the first one, that is the bundled model."""
+    entry = _registry(Target.of(stage)).rollback(name, datetime.now(UTC))
+    if entry is None:
+        console.print(f"The bundled {name} model serves already; there is nothing to take back.")
+        return
+    which = f"the {BUNDLED} model" if entry.is_bundled else entry.version
+    console.print(f"{name}: {escape(which)} serves again, from each function's next cold start on.", soft_wrap=True)
+
+
+@models.command()
+@click.option(
+    "--min-samples", type=click.IntRange(1), help="Fewest examples to train a model from; by default as deployed."
+)
+@stage_option
+def train(min_samples: int | None, stage: str | None) -> None:
+    """Train now, with those users' histories who allow it; takes up to 15 minutes. Only a better model is promoted."""
+    event: dict[str, Any] = {"scheduled_time": datetime.now(UTC).isoformat(timespec="seconds")}
+    if min_samples is not None:
+        event["min_samples"] = min_samples
+    target = Target.of(stage)
+    with console.status("training; the trainer reads the histories, trains and compares"):
+        report = target.invoke("trainer", event)
+    console.print(f"{report['users']} users allow it; {report['seconds']} s.", highlight=False)
+    for name in MODELS:
+        result = report["results"].get(f"{name}_model")
+        if result:
+            _show(name, result)
+    promoted = ", ".join(report["models_trained"]) or "none"
+    console.print(f"Promoted: {promoted}.", highlight=False)
+
+
+def _registry(target: Target) -> ModelRegistry:
+    return ModelRegistry(target.outputs["ModelBucketName"], target.client("s3"))
+
+
+def _bundled_card(name: str) -> dict[str, Any]:
+    card: dict[str, Any] = read_event((ROOT / "models" / name / CARD_FILE).read_text())
+    return card
+
+
+def _date(at: datetime | None) -> str:
+    return f"{at:%Y-%m-%d %H:%M}" if at else "unknown"
+
+
+def _before(champion: Champion | None) -> str:
+    if champion is None or champion.is_bundled:
+        return ""
+    earlier = [f"{entry.version} ({_date(entry.promoted_at)})" for entry in champion.previous]
+    more = [f"and {len(earlier) - SHOWN} more"] if len(earlier) > SHOWN else []
+    return "\n".join([*earlier[:SHOWN], *more]) or BUNDLED
+
+
+def _key_figure(name: str, metrics: Mapping[str, Any], path: tuple[str, ...]) -> str:
+    """Return a figure of the model that a card is about; "" where the card has none.
+
+    The card of a trained model holds it under "candidate", that of a bundled one under its task's "model", each beside
+    what it was compared with.
+    """
+    found: Any = metrics
+    for key in path:
+        while isinstance(found, Mapping) and key not in found:
+            found = next((found[own] for own in ("candidate", name, "model") if own in found), None)
+        if not isinstance(found, Mapping):
+            return ""
+        found = found[key]
+    text = _number(found)
+    return f"{' '.join(path)} {text}" if text else ""
+
+
+def _show(name: str, result: Mapping[str, Any]) -> None:
+    """Print what came of one model: the outcome in words, and the figures of those that were compared."""
+    console.print(f"\n[bold]{name}[/bold]: {result['outcome']}, {result['samples']} examples", highlight=False)
+    console.print(escape(result["reason"]), highlight=False, soft_wrap=True)
+    if fault := result.get("fault"):
+        console.print(f"[red]the champion could not be used: {escape(fault)}[/red]", highlight=False, soft_wrap=True)
+    compared = {who: dict(_figures(result[who])) for who in COMPARED if isinstance(result.get(who), Mapping)}
+    if compared:
+        table = Table("", *compared)
+        for figure in dict.fromkeys(figure for figures in compared.values() for figure in figures):
+            table.add_row(escape(figure), *(escape(figures.get(figure, "")) for figures in compared.values()))
+        console.print(table)
+    console.print(f"serves: {escape(str(result['serves']))}", highlight=False)
+
+
+def _figures(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield every figure with its name, those of the same group together."""
+    for key, value in metrics.items():
+        name = f"{prefix} {key}".strip()
+        if text := _number(value):
+            yield name, text
+        elif isinstance(value, Mapping):
+            yield from _figures(value, name)
+
+
+def _number(value: object) -> str:
+    """Return a number, or one with its interval, as text; "" for anything else."""
+    match value:
+        case bool():
+            return ""
+        case int() | float():
+            return f"{value:.3f}" if isinstance(value, float) else str(value)
+        case {"value": int() | float() as number, "interval": [low, high]}:
+            return f"{number:.3f} [{low:.3f}, {high:.3f}]"
+        case _:
+            return ""

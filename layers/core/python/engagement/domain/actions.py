@@ -1,0 +1,214 @@
+"""Next best action: all outreach types ranked for one user, each with the one reason that speaks for or against it.
+
+    type                    speaks for it                                                             score
+    mood_support            the mood has turned down by more than two standard errors                 1
+    milestone_celebration   a milestone was just reached                                              0.9
+    re_engagement           silent for longer than usual, churn from the upper threshold on           P(churn in 14 d)
+    personalized_checkin    silent for longer than usual, churn between the thresholds                P(churn in 14 d)
+    topic_follow_up         a topic they kept coming back to has not come up for longer than usual    up to 0.5
+    achievement_unlock      -                                                                         0
+    feature_suggestion      a regular who uses one or two of the ways to talk to the bot              up to 0.25
+
+Everything else scores 0 and says why. The scores rank the types against each other and are no probabilities of success;
+what a message achieves is measured, not assumed. Whether one may be sent at all is the gate's question.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from engagement.domain.explanation import duration, silence_words
+from engagement.domain.mood import MoodTrend
+from engagement.domain.outreach import OutreachType
+from engagement.domain.pattern import DAY, TYPES, Pattern, last_seen
+from engagement.domain.planning import MIN_INTERACTIONS, MIN_SILENCE, Thresholds, usual_gap
+from engagement.domain.scores import ChurnScores
+
+CELEBRATION = 0.9
+TOPIC_WEIGHT = 0.5
+"""Score of a follow-up on the only topic somebody has; less where the topic is one of several."""
+TOPIC_MENTIONS = 3
+"""From here on they cared about it."""
+TOPIC_FRESH = timedelta(days=30)
+"""An older topic is history."""
+PRIVATE_TOPICS = frozenset({"feelings", "health", "money", "news", "relationships"})
+"""Never brought up by us: who talked about them did not ask to be reminded."""
+SUGGESTION_WEIGHT = 0.25
+FEW_WAYS = 2
+REGULAR_DAYS = 5
+"""Active days from which somebody is a regular: before that, every way to talk to the bot is still new to them."""
+
+
+class ActionReason(StrEnum):
+    """What speaks for an outreach type or against it; codes safe to log."""
+
+    MOOD_DECLINING = "mood_declining"
+    MILESTONE_REACHED = "milestone_reached"
+    CHURN_HIGH = "churn_14d_high"
+    CHURN_RISING = "churn_14d_rising"
+    TOPIC_LEFT = "topic_left"
+    FEW_WAYS_USED = "few_ways_used"
+
+    TOO_LITTLE_KNOWN = "too_little_known"
+    MOOD_NOT_DECLINING = "mood_not_declining"
+    NO_MILESTONE = "no_milestone"
+    CELEBRATED_INSTEAD = "celebrated_instead"
+    SILENCE_USUAL = "silence_usual"
+    CHURN_LOW = "churn_low"
+    CHURN_CALLS_FOR_MORE = "churn_calls_for_more"
+    NO_TOPIC_LEFT = "no_topic_left"
+    NOT_A_REGULAR = "not_a_regular"
+    SILENT = "silent"
+    MANY_WAYS_USED = "many_ways_used"
+
+
+R = ActionReason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Action:
+    """One outreach type, judged for one user.
+
+    Attributes:
+        outreach_type: what could be sent.
+        score: how much speaks for it, [0, 1]; 0 where it does not apply.
+        reason: why, or why not.
+        words: the reason as a phrase for people.
+    """
+
+    outreach_type: OutreachType
+    score: float
+    reason: ActionReason
+    words: str
+
+
+_ORDER = (
+    OutreachType.MOOD_SUPPORT,
+    OutreachType.MILESTONE_CELEBRATION,
+    OutreachType.RE_ENGAGEMENT,
+    OutreachType.PERSONALIZED_CHECKIN,
+    OutreachType.TOPIC_FOLLOW_UP,
+    OutreachType.ACHIEVEMENT_UNLOCK,
+    OutreachType.FEATURE_SUGGESTION,
+)
+"""Of equal scores the earlier wins."""
+_WAYS = ("messages", "commands", "button presses", "voice messages", "files", "stickers", "reactions", "inline queries")
+"""In the order of `TYPES`."""
+
+
+def rank_actions(
+    pattern: Pattern,
+    scores: ChurnScores,
+    trend: MoodTrend,
+    thresholds: Thresholds,
+    now: datetime,
+    *,
+    milestone: str | None = None,
+) -> tuple[Action, ...]:
+    """Return all seven outreach types, the best first; where even that one scores 0, nothing is called for.
+
+    Args:
+        pattern: the user's.
+        scores: of the same pattern at `now`.
+        trend: likewise.
+        thresholds: the operator's.
+        now: aware UTC.
+        milestone: display name of a milestone reached within the last day; None where there is none.
+    """
+    seen_at = last_seen(pattern)
+    silence = now - seen_at if seen_at else timedelta()
+    unusual = max(MIN_SILENCE, usual_gap(pattern))
+    silent = silence >= unusual
+    judged = (
+        _mood_support(trend),
+        _milestone_celebration(milestone),
+        _achievement_unlock(milestone),
+        *_silence_actions(pattern, scores, thresholds, now, silent=silent),
+        _topic_follow_up(pattern, now, unusual),
+        _feature_suggestion(pattern, now, silent=silent),
+    )
+    return tuple(sorted(judged, key=lambda action: (-action.score, _ORDER.index(action.outreach_type))))
+
+
+def _against(outreach_type: OutreachType, reason: ActionReason, words: str) -> Action:
+    return Action(outreach_type=outreach_type, score=0.0, reason=reason, words=words)
+
+
+def _mood_support(trend: MoodTrend) -> Action:
+    this = OutreachType.MOOD_SUPPORT
+    if trend.direction == "declining":
+        words = f"the last fortnight's messages are {-trend.change:.2f} darker than those before"
+        return Action(outreach_type=this, score=1.0, reason=R.MOOD_DECLINING, words=words)
+    if trend.standard_error == float("inf"):
+        return _against(this, R.TOO_LITTLE_KNOWN, "too few messages to tell where the mood goes")
+    return _against(this, R.MOOD_NOT_DECLINING, "the mood has not turned down beyond chance")
+
+
+def _milestone_celebration(milestone: str | None) -> Action:
+    this = OutreachType.MILESTONE_CELEBRATION
+    if milestone is None:
+        return _against(this, R.NO_MILESTONE, "no milestone was reached within the last day")
+    return Action(outreach_type=this, score=CELEBRATION, reason=R.MILESTONE_REACHED, words=f"just reached: {milestone}")
+
+
+def _achievement_unlock(milestone: str | None) -> Action:
+    this = OutreachType.ACHIEVEMENT_UNLOCK
+    if milestone is None:
+        return _against(this, R.NO_MILESTONE, "nothing was unlocked within the last day")
+    return _against(this, R.CELEBRATED_INSTEAD, "the milestone is celebrated, and once is enough")
+
+
+def _silence_actions(
+    pattern: Pattern, scores: ChurnScores, thresholds: Thresholds, now: datetime, *, silent: bool
+) -> tuple[Action, Action]:
+    """Judge re-engagement and check-in as `planning.silence_outreach` does: at most one of them applies."""
+    back, checkin = OutreachType.RE_ENGAGEMENT, OutreachType.PERSONALIZED_CHECKIN
+    if pattern.total < MIN_INTERACTIONS:
+        reason, words = R.TOO_LITTLE_KNOWN, f"fewer than {MIN_INTERACTIONS} interactions"
+        return _against(back, reason, words), _against(checkin, reason, words)
+    silence = silence_words(pattern, now)
+    if not silent:
+        return _against(back, R.SILENCE_USUAL, silence), _against(checkin, R.SILENCE_USUAL, silence)
+    risk = scores.churn_14d
+    words = f"{silence}; {risk:.0%} likely to stay away for two more weeks"
+    if risk >= thresholds.re_engagement:
+        return (
+            Action(outreach_type=back, score=risk, reason=R.CHURN_HIGH, words=words),
+            _against(checkin, R.CHURN_CALLS_FOR_MORE, "the risk calls for re-engagement"),
+        )
+    low = _against(back, R.CHURN_LOW, f"{words}, below {thresholds.re_engagement:.0%}")
+    if risk >= thresholds.checkin:
+        return low, Action(outreach_type=checkin, score=risk, reason=R.CHURN_RISING, words=words)
+    return low, _against(checkin, R.CHURN_LOW, f"{words}, below {thresholds.checkin:.0%}")
+
+
+def _topic_follow_up(pattern: Pattern, now: datetime, unusual: timedelta) -> Action:
+    this = OutreachType.TOPIC_FOLLOW_UP
+    today = int(now.timestamp()) // DAY
+    mentions = sum(count for _, count, _ in pattern.topics)
+    left = [
+        (count, day, slug)
+        for slug, count, day in pattern.topics
+        if slug not in PRIVATE_TOPICS
+        and count >= TOPIC_MENTIONS
+        and unusual <= timedelta(days=today - day) <= TOPIC_FRESH
+    ]
+    if not left:
+        return _against(this, R.NO_TOPIC_LEFT, "no topic that they kept coming back to and then left")
+    count, day, slug = max(left)
+    words = f"{slug.replace('_', ' ')}: {count} times, not for {duration(timedelta(days=today - day))}"
+    return Action(outreach_type=this, score=TOPIC_WEIGHT * count / mentions, reason=R.TOPIC_LEFT, words=words)
+
+
+def _feature_suggestion(pattern: Pattern, now: datetime, *, silent: bool) -> Action:
+    this = OutreachType.FEATURE_SUGGESTION
+    if len(pattern.days) < REGULAR_DAYS:
+        return _against(this, R.NOT_A_REGULAR, f"active on fewer than {REGULAR_DAYS} days")
+    if silent:
+        return _against(this, R.SILENT, silence_words(pattern, now))
+    used = [way for way, count in zip(_WAYS, pattern.by_type, strict=True) if count]
+    if len(used) > FEW_WAYS:
+        return _against(this, R.MANY_WAYS_USED, f"knows {len(used)} of {len(TYPES)} ways to talk to the bot already")
+    score = SUGGESTION_WEIGHT * (1 - len(used) / len(TYPES))
+    words = f"a regular who only sends {' and '.join(used)}"
+    return Action(outreach_type=this, score=score, reason=R.FEW_WAYS_USED, words=words)
