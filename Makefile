@@ -2,10 +2,11 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check build synth deploy bench lock clean
+.PHONY: help setup demo test check build synth deploy models evaluate bench lock clean
 
 PYTHON ?= python3.13
 CONTEXT ?=
+DATA ?=
 BIN := .venv/bin
 CDK := node_modules/.bin/cdk
 CONTEXT_FLAGS := $(addprefix -c ,$(CONTEXT))
@@ -52,6 +53,12 @@ synth: setup ## write the CloudFormation template to cdk.out: make synth CONTEXT
 
 deploy: setup ## deploy to the AWS account of your credentials: make deploy CONTEXT="bot_id=123456789"
 	$(CDK) deploy $(CONTEXT_FLAGS)
+
+models: setup ## train the bundled models again: make models DATA=<folder of event streams>
+	@$(BIN)/python -m models train --data "$(DATA)"
+
+evaluate: setup ## models beside baselines, each stream left out of training, and the pictures: make evaluate DATA=<folder>
+	@$(BIN)/python -m models evaluate --data "$(DATA)"
 
 bench: build ## measure cold starts, pattern sizes and zip sizes
 	@for bench in tests/bench/bench_*.py; do echo "== $$bench"; $(BIN)/python "$$bench"; done
