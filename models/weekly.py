@@ -173,7 +173,7 @@ def train_all(
 
     Raises:
         LeakError: a feature knew what came after its cut-off; nothing was written.
-        ModelUnavailableError: a bundled model cannot be used, or a candidate's export does not say what it says.
+        ModelUnavailableError: a bundled model cannot be used.
     """
     found = sample(histories, now, enough_time=lambda: remaining_seconds() > READING_RESERVE)
     return train(
@@ -314,7 +314,11 @@ class _Trial:
         reason = f"on {len(judged.at):,} later looks at {len(np.unique(judged.user)):,} users: {tried}"
         if not judge.may_serve(against[SERVING], against[BUNDLED]):
             return Verdict(self.name, "keep", f"not better beyond chance {reason}", samples, metrics)
-        publish_candidate(candidate, self.bundled, fitted.rows, self._card(candidate, fitted, judged, metrics), out)
+        card = self._card(candidate, fitted, judged, metrics)
+        try:
+            publish_candidate(candidate, self.bundled, fitted.rows, card, out)
+        except ModelUnavailableError as error:
+            return Verdict(self.name, "keep", f"better, but it cannot be served: {error}", samples, metrics)
         return Verdict(
             self.name, "promote", f"{candidate.kind} is better beyond chance {reason}", samples, metrics, out
         )
@@ -329,9 +333,9 @@ class _Trial:
             "" if self.found.complete else f", all that was read of {self.found.users:,} users before the time was up"
         )
         return (
-            f"{samples:,} labelled looks, at {users[0]:,} users to learn from and later {users[1]:,} to judge by, from "
-            f"{days:.0f} days of history{read}; it takes {min_samples:,} looks, {FEWEST_USERS} users in each part, and "
-            "about four months"
+            f"{days:.0f} days of history{read} hold {samples:,} looks with a known outcome, at {users[0]:,} users to "
+            f"learn from and {users[1]:,} to judge by later; it takes {min_samples:,} looks, {FEWEST_USERS} users in "
+            "each part, and about four months"
         )
 
     def _said(self, client: type[Served], rows: Numbers) -> dict[str, Numbers]:

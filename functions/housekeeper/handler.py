@@ -37,14 +37,7 @@ housekeeping = Housekeeping(ProactiveOutreachService(Outreaches()), connect, set
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Tidy up; a fault is a warning with its remedy, and a metric that the alarm watches."""
     report = housekeeping.tidy(Tick.from_event(event), lambda: context.get_remaining_time_in_millis() / 1_000)
-    count(
-        {
-            "OutreachExpired": report.expired,
-            "OutreachSweptUnknown": report.swept_unknown,
-            "WebhookUnhealthy": int(bool(report.faults)),
-            "PendingUpdates": report.pending_updates or 0,
-        }
-    )
+    count(report.metrics())
     measure(report.health.metrics() if report.health else {})
     summary = report.summary()
     log = logger.warning if report.concerns else logger.info

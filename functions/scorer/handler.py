@@ -1,6 +1,7 @@
 """Schedule -> due patterns get their scores, and those about to leave an outreach."""
 
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ settings = ScorerSettings.from_env()
 bind(settings.table_name)
 BUNDLED = Path(__file__).parents[2] / "models"
 CACHE = Path(tempfile.gettempdir()) / "champion"
+look_up = partial(serving_models, settings.model_bucket, BUNDLED, CACHE)
 outreaches = Outreaches()
 scoring = Scoring(
     bot_id=settings.bot_id,
@@ -32,7 +34,7 @@ scoring = Scoring(
     outreaches=outreaches,
     censuses=Censuses(),
     planner=ProactiveOutreachService(outreaches),
-    models=serving_models(settings.model_bucket, BUNDLED, CACHE) if settings.ml_prediction_enabled == "on" else None,
+    models=look_up if settings.ml_prediction_enabled == "on" else None,
     thresholds=Thresholds(re_engagement=settings.churn_threshold, checkin=settings.checkin_threshold),
     policy=Policy.of(settings),
 )
@@ -42,8 +44,7 @@ scoring = Scoring(
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Score this tick's share of the users."""
     report = scoring.score_due(Tick.from_event(event), lambda: context.get_remaining_time_in_millis() / 1_000)
-    planned, fell_back = report.planned.total(), int(report.fell_back)
-    count({"UsersScored": report.scored, "OutreachPlanned": planned, "ModelFallback": fell_back})
+    count(report.metrics())
     summary = report.summary()
     logger.info("scoring run ended", **summary)
     return summary

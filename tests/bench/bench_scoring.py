@@ -267,7 +267,7 @@ def run(memory: Memory, models: ServingModels, writers: int) -> None:
         outreaches=memory,
         censuses=memory,
         planner=memory,
-        models=models,
+        models=lambda: models,
         thresholds=THRESHOLDS,
         policy=policy(consent=ConsentPolicy.ASSUME),
         writers=writers,

@@ -17,6 +17,7 @@ from typing import Any
 import boto3
 import pytest
 
+from engagement.clients.registry import ModelRegistry
 from engagement.domain.champion import MODELS
 from engagement.domain.outcome import Watched, ripen
 from engagement.domain.pattern import Pattern
@@ -99,7 +100,9 @@ def scoring(**changes: Any) -> Scoring:
         "thresholds": Thresholds(re_engagement=0.8, checkin=0.6),
         "policy": policy(),
     }
-    return Scoring(**(options | changes))
+    chosen = options | changes
+    models = chosen.pop("models")
+    return Scoring(**chosen, models=None if models is None else lambda: models)
 
 
 def run(**changes: Any) -> ScoringReport:
@@ -298,6 +301,25 @@ def test_a_champion_serves_instead_of_the_bundled_model(promote: Callable[..., N
 
     assert not invoke("scorer", sample("scorer/tick"))["fell_back"]
     assert pattern_item(1).scored_by == "churn-1-champion"
+
+
+def test_a_promotion_and_its_rollback_hold_from_the_next_tick_on(
+    promote: Callable[..., None], asset: Callable[[], ModuleType], settings: ScorerSettings, sample: Sample
+) -> None:
+    """R78: a running copy of the function looks at the pointer at each tick; it need not start anew."""
+    scorer = asset()
+
+    def scored_by(user_id: int) -> str:
+        put(user_id, silent_for(12))
+        scorer.handler(sample("scorer/tick"), LambdaContext(function_name="scorer"))
+        return str(pattern_item(user_id).scored_by)
+
+    bundled = scored_by(1)
+    promote(version="churn-1-champion")
+    promoted = scored_by(2)
+    ModelRegistry(settings.model_bucket).rollback("churn", NOW)
+
+    assert (promoted, scored_by(3)) == ("churn-1-champion", bundled)
 
 
 def test_a_champion_that_cannot_be_served_leaves_the_bundled_model(

@@ -201,7 +201,9 @@ def scoring(table: Table, model: Model | None = PESSIMIST, **changes: object) ->
         "policy": POLICY,
         "writers": 2,
     }
-    return Scoring(**(options | changes))
+    chosen = options | changes
+    models = chosen.pop("models")
+    return Scoring(**chosen, models=None if models is None else lambda: models)
 
 
 def plenty() -> float:

@@ -92,6 +92,15 @@ class HousekeepingReport:
             *([f"the churn model cannot be watched: {self.card_error}"] if self.card_error else ()),
         )
 
+    def metrics(self) -> dict[str, int]:
+        """Return what is counted, by the metric's name."""
+        return {
+            "OutreachExpired": self.expired,
+            "OutreachSweptUnknown": self.swept_unknown,
+            "WebhookUnhealthy": int(bool(self.faults)),
+            "PendingUpdates": self.pending_updates or 0,
+        }
+
     def summary(self) -> dict[str, Any]:
         """Return it as JSON has it: nothing in it names a user."""
         return asdict(self) | {"faults": [fault.value for fault in self.faults]}

@@ -136,6 +136,14 @@ class ScoringReport:
     fell_back: bool = False
     finished: bool = True
 
+    def metrics(self) -> dict[str, int]:
+        """Return what is counted, by the metric's name."""
+        return {
+            "UsersScored": self.scored,
+            "OutreachPlanned": self.planned.total(),
+            "ModelFallback": int(self.fell_back),
+        }
+
     def summary(self) -> dict[str, Any]:
         """Return it as JSON has it: nothing in it names a user."""
         return {
@@ -153,6 +161,7 @@ class _Run(NamedTuple):
     """What all users of a run share."""
 
     now: datetime
+    models: Models | None
     population: Population
     is_time_up: Callable[[], bool]
     writers: ThreadPoolExecutor
@@ -188,7 +197,7 @@ class Scoring:
         outreaches: OutreachReader,
         censuses: CensusStore,
         planner: OutreachPlanner,
-        models: Models | None,
+        models: Callable[[], Models] | None,
         thresholds: Thresholds,
         policy: Policy,
         batch: int = BATCH,
@@ -203,7 +212,8 @@ class Scoring:
             outreaches: what was planned before.
             censuses: what earlier runs counted, and where this one's counts go.
             planner: plans messages.
-            models: each None where it could not be loaded; None instead of them scores by rules, on purpose.
+            models: asked at each run, so that a promotion or a rollback holds from the next tick on; each is None
+                where it could not be loaded. None instead of them all scores by rules, on purpose.
             thresholds: the scores from which we write.
             policy: what the gate goes by.
             batch: users per model call.
@@ -237,7 +247,7 @@ class Scoring:
         Raises:
             StoreUnavailableError: DynamoDB is in trouble; who was scored stays scored, the others stay due.
         """
-        models = self._models
+        models = self._models() if self._models else None
         report = ScoringReport(
             fell_back=models is not None and (models.churn is None or models.timing is None or models.mood is None)
         )
@@ -245,7 +255,15 @@ class Scoring:
         tally = Tally()
         try:
             with ThreadPoolExecutor(self._writers) as writers:
-                run = _Run(tick.now, known, lambda: remaining_seconds() <= RESERVE_SECONDS, writers, report, tally)
+                run = _Run(
+                    now=tick.now,
+                    models=models,
+                    population=known,
+                    is_time_up=lambda: remaining_seconds() <= RESERVE_SECONDS,
+                    writers=writers,
+                    report=report,
+                    tally=tally,
+                )
                 for users in batched(self._due(tick), self._batch, strict=False):
                     if run.is_time_up():
                         report.finished = False
@@ -308,22 +326,22 @@ class Scoring:
         self, patterns: Sequence[Pattern], rows: Sequence[tuple[float, ...]], run: _Run
     ) -> tuple[list[ChurnScores], str]:
         """Return the scores, in one call of the model, and who gave them."""
-        if self._models and self._models.churn:
+        if run.models and run.models.churn:
             try:
-                scores = self._models.churn.predict(rows)
+                scores = run.models.churn.predict(rows)
             except ModelUnavailableError:
                 scores = []
             # A model that answers with anything but probabilities is as good as missing.
             if len(scores) == len(patterns) and all(map(_are_probabilities, scores)):
-                return scores, self._models.churn.version
+                return scores, run.models.churn.version
             run.report.fell_back = True
         return [rule_scores(pattern, run.now) for pattern in patterns], RULES
 
     def _predict_moods(self, patterns: Sequence[Pattern], run: _Run) -> list[float]:
         """Return what each user's next messages are expected to be like, [-1, 1], in one call of the model."""
-        if self._models and self._models.mood:
+        if run.models and run.models.mood:
             try:
-                moods = self._models.mood.predict(
+                moods = run.models.mood.predict(
                     [mood_features(pattern, run.population, run.now) for pattern in patterns]
                 )
             except ModelUnavailableError:
@@ -335,9 +353,9 @@ class Scoring:
 
     def _predict_hours(self, pattern: Pattern, run: _Run) -> Sequence[float]:
         """Return how good each UTC hour of day is for the user; asked for the few only who are to be written to."""
-        if self._models and self._models.timing:
+        if run.models and run.models.timing:
             try:
-                (shares,) = self._models.timing.predict([hour_features(pattern, run.population, run.now)])
+                (shares,) = run.models.timing.predict([hour_features(pattern, run.population, run.now)])
             except ModelUnavailableError:
                 shares = ()
             if len(shares) == HOURS_OF_DAY and all(0 <= share <= 1 for share in shares):
