@@ -26,6 +26,7 @@ from models.evaluate import (
     measures,
 )
 from models.export import publish_churn, publish_mood, publish_timing
+from models.leaks import PUBLIC_CEILING, LeakError, require_possible
 from models.metrics import Measure
 from models.plots import draw
 from models.shards import collect, train_shards
@@ -134,6 +135,16 @@ def _show(measured: list[Measure]) -> None:
                 better = "" if candidate == MODEL else f"{gain:+.4f} {_interval(ends)}"
                 table.add_row(candidate, main_figure, *(f"{means[name]:.4f}" for name in others), better)
         console.print(table)
+    _warn_of_leaks(measured)
+
+
+def _warn_of_leaks(measured: list[Measure]) -> None:
+    """Say so where the model ranks better than is possible; other streams than the public ones may permit more."""
+    for task in CHURN_TASKS:
+        try:
+            require_possible(intervals(measured, task, MODEL)["auc"][0], PUBLIC_CEILING)
+        except LeakError as error:
+            console.print(f"[bold red]{task}: {escape(str(error))}[/bold red]")
 
 
 def _interval(ends: Sequence[float]) -> str:

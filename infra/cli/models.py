@@ -1,7 +1,8 @@
-"""`rekindle models`: which models serve, taking one back, and training at once."""
+"""`rekindle models`: which models serve, taking one back, promoting one, and training at once."""
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import click
@@ -9,13 +10,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from engagement.clients.predictor import ChurnModel, MoodModel, TimingModel
 from engagement.clients.registry import ModelRegistry
 from engagement.domain.champion import BUNDLED, CARD_FILE, MODELS, Champion
+from engagement.errors import ModelUnavailableError
 from infra.cli.target import Target, read_event
 from infra.local.emulator import ROOT
 
 console = Console()
 
+SERVED = {"churn": ChurnModel, "timing": TimingModel, "mood": MoodModel}
 KEY_FIGURES = {
     "churn": (("churn_7d", "auc"), ("churn_14d", "auc"), ("churn_30d", "auc")),
     "timing": (("log_loss",), ("top_3",)),
@@ -68,7 +72,25 @@ def rollback(name: str, stage: str | None) -> None:
         console.print(f"The bundled {name} model serves already; there is nothing to take back.")
         return
     which = f"the {BUNDLED} model" if entry.is_bundled else entry.version
-    console.print(f"{name}: {escape(which)} serves again, from each function's next cold start on.", soft_wrap=True)
+    console.print(f"{name}: {escape(which)} serves again, from the scorer's next tick on.", soft_wrap=True)
+
+
+@models.command()
+@click.argument("name", type=click.Choice(MODELS))
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@stage_option
+def promote(name: str, folder: Path, stage: str | None) -> None:
+    """Let the model in FOLDER serve: one that `python -m models train-shards` has judged the better."""
+    registry = _registry(Target.of(stage))
+    over = registry.champion(name)
+    try:
+        SERVED[name].load(folder)
+        entry = registry.publish(name, folder)
+    except ModelUnavailableError as error:
+        raise click.ClickException(str(error)) from None
+    if not registry.promote(name, entry, datetime.now(UTC), over=over):
+        raise click.ClickException("another model was promoted meanwhile; nothing was changed: look again")
+    console.print(f"{name}: {escape(entry.version)} serves, from the scorer's next tick on.", soft_wrap=True)
 
 
 @models.command()

@@ -208,3 +208,38 @@ def test_without_a_wish_the_deployed_minimum_holds(run: Run, asked: list[tuple[s
 def test_a_minimum_that_cannot_be_is_refused(run: Run, asked: list[tuple[str, Any]], number: str) -> None:
     assert run("train", "--min-samples", number).exit_code == 2
     assert asked == []
+
+
+def test_a_model_trained_elsewhere_is_promoted_by_hand_and_taken_back(run: Run, bucket: str) -> None:
+    """R78: the way of bots too big for the trainer: `python -m models train-shards`, then this."""
+    folder = ROOT / "models" / "mood"
+    version = json.loads((folder / "card.json").read_text())["version"]
+
+    result = run("promote", "mood", str(folder))
+
+    champion = ModelRegistry(bucket).champion("mood")
+    assert result.exit_code == 0, result.output
+    assert champion is not None
+    assert champion.version == version
+    assert "bundled model serves again" in run("rollback", "mood").output
+
+
+@pytest.mark.parametrize("damage", ["model.onnx", "card.json"])
+def test_a_folder_without_a_whole_model_is_refused(run: Run, bucket: str, tmp_path: Path, damage: str) -> None:
+    """R79: nothing is published, and the message says what is wrong."""
+    for file in ("model.onnx", "card.json"):
+        (tmp_path / file).write_bytes((ROOT / "models" / "churn" / file).read_bytes())
+    (tmp_path / damage).write_bytes(b"{}")
+
+    result = run("promote", "churn", str(tmp_path))
+
+    assert result.exit_code == 1
+    assert "Error: " in result.output
+    assert ModelRegistry(bucket).champion("churn") is None
+    assert "KeyCount" in (listed := boto3.client("s3").list_objects_v2(Bucket=bucket))
+    assert listed["KeyCount"] == 0
+
+
+def test_another_models_folder_is_refused(run: Run, bucket: str) -> None:
+    assert run("promote", "timing", str(ROOT / "models" / "mood")).exit_code == 1
+    assert ModelRegistry(bucket).champion("timing") is None
