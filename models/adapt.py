@@ -21,17 +21,8 @@ from skl2onnx.common.data_types import FloatTensorType
 from sklearn.ensemble import GradientBoostingRegressor, RandomForestRegressor
 from sklearn.linear_model import Ridge
 
-from engagement.clients.predictor import (
-    CHURN,
-    INPUT,
-    MODEL_FILE,
-    MOOD,
-    TIMING,
-    ChurnModel,
-    Interface,
-    MoodModel,
-    TimingModel,
-)
+from engagement.clients.predictor import CHURN, INPUT, MOOD, TIMING, ChurnModel, Interface, MoodModel, TimingModel
+from engagement.domain.champion import MODEL_FILE
 from engagement.domain.pattern import HOURS_OF_DAY
 from models.dataset import OTHER_EVERY
 from models.export import IR_VERSION, OPSET, Served

@@ -1,32 +1,25 @@
 """Training and evaluation: what a stream's users are like as a whole at a time, as a scoring pass would count them."""
 
 from collections.abc import Sequence
-from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engagement.domain.census import DAYS_OF_WEEK, Census, Tally, population
-from engagement.domain.features import NAMES
 from engagement.domain.pattern import HOURS_OF_DAY, Pattern
 from engagement.domain.population import Population
-from engagement.domain.scores import ChurnScores
 
 SILENCE_DAYS = 365
 """Somebody silent for longer is not scored any more, and so not counted."""
-
-# A population is made of sessions and moods alone, whatever the scores are.
-_ROW = (0.0,) * len(NAMES)
-_SCORES = ChurnScores(0.0, 0.0, 0.0)
 
 Counts = NDArray[np.int64]
 _PARTS = (HOURS_OF_DAY, DAYS_OF_WEEK, 4)
 
 
-def counts(pattern: Pattern, now: datetime) -> Counts:
+def counts(pattern: Pattern) -> Counts:
     """Return what one user adds to the counts of which a population is made; users' counts add up."""
     tally = Tally()
-    tally.count(pattern, _ROW, _SCORES, None, now)
+    tally.count_history(pattern)
     one = tally.census()
     moods = (one.messages, one.writers, one.sentiment_milli, one.scatter_milli)
     return np.array([*one.hours, *one.weekdays, *moods], np.int64)

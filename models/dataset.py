@@ -308,7 +308,7 @@ def examples(
             if crowd:
                 until = seconds[known - 1] + REPLAYED_SILENCE_DAYS * DAY
                 until = min(until, seconds[known]) if known < len(seconds) else until
-                crowd.add(counts(pattern, now), slice(index, bisect_right(times, until)))
+                crowd.add(counts(pattern), slice(index, bisect_right(times, until)))
         if not kept:
             continue
         rules = rule_scores(pattern, now)

@@ -20,18 +20,8 @@ from skl2onnx.common.data_types import FloatTensorType
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 
-from engagement.clients.predictor import (
-    CARD_FILE,
-    CHURN,
-    INPUT,
-    MODEL_FILE,
-    MOOD,
-    TIMING,
-    ChurnModel,
-    Interface,
-    MoodModel,
-    TimingModel,
-)
+from engagement.clients.predictor import CHURN, INPUT, MOOD, TIMING, ChurnModel, Interface, MoodModel, TimingModel
+from engagement.domain.champion import CARD_FILE, MODEL_FILE
 from engagement.domain.features import BIN_EDGES, NAMES, bins_of, features
 from engagement.domain.mood import mood_features
 from engagement.domain.pattern import EMPTY, HOURS_OF_DAY, Pattern, fold

@@ -125,7 +125,7 @@ class Model:
             return now
         for user, events in self._pending.items():
             self._patterns[user] = fold(self._pattern(user), events)
-            self._counts[user] = counts(self._patterns[user], now)
+            self._counts[user] = counts(self._patterns[user])
         self._pending.clear()
         counted = [
             self._counts[user] for user, pattern in self._patterns.items() if t - pattern.last_at <= SILENCE_DAYS * DAY

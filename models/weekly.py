@@ -221,7 +221,7 @@ def tables(found: Sample) -> dict[str, Table]:
     for look in found.looks:
         pattern, now = decode(look.pattern), datetime.fromtimestamp(look.at, UTC)
         rows.append(features(pattern, now))
-        totals[look.at] = totals[look.at] + counts(pattern, now)
+        totals[look.at] = totals[look.at] + counts(pattern)
     populations = {at: population_of(total) for at, total in totals.items()}
     timing = [look for look in found.looks if look.hours is not None][:MOST_FITTED]
     mood = [look for look in found.looks if look.mood is not None][:MOST_FITTED]

@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as ort
 
 from engagement.domain import features, mood, timing
+from engagement.domain.champion import CARD_FILE, MODEL_FILE
 from engagement.domain.pattern import HOURS_OF_DAY
 from engagement.domain.scores import ChurnScores
 from engagement.errors import ModelUnavailableError
 
-MODEL_FILE = "model.onnx"
-CARD_FILE = "card.json"
 INPUT = "features"
 SESSIONS_KEPT = 8
 """The three models that serve and those they are compared with; each is held once however often it is loaded."""

@@ -133,15 +133,19 @@ class Tally:
             outcome: of an earlier score, if it has just become known.
             now: aware.
         """
-        self.users += 1
-        self._count_sessions(pattern)
-        self._count_mood(pattern)
+        self.count_history(pattern)
         self._bands[bisect_right(BAND_EDGES, scores.churn_14d)] += 1
         if in_task(pattern, now):
             for bins, bin_ in zip(self._feature_bins, bins_of(row), strict=True):
                 bins[bin_] += 1
         if outcome:
             self._count_outcome(outcome)
+
+    def count_history(self, pattern: Pattern) -> None:
+        """Count one user's sessions and moods alone, of which a population is made, whatever the scores are."""
+        self.users += 1
+        self._count_sessions(pattern)
+        self._count_mood(pattern)
 
     def _count_sessions(self, pattern: Pattern) -> None:
         starts = session_starts(pattern)
