@@ -14,10 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from engagement.clients.cards import serving_card
-from engagement.domain.census import Census
+from engagement.domain.census import Census, Outcomes
 from engagement.domain.champion import MODELS
 from engagement.domain.outreach import OutreachState
-from engagement.domain.pattern import HOURS_OF_DAY
+from engagement.domain.pattern import HOURS_OF_DAY, MILLI
 from engagement.domain.pattern_bytes import decode
 from engagement.domain.population import BUNDLED
 from engagement.domain.timing import hour_shares
@@ -121,11 +121,15 @@ class Predictions:
     Attributes:
         versions: of the models that served, by name.
         health: of the churn scores that ripened over all of the weeks.
+        predicted: mean of those scores, [0, 1]; None where none ripened.
+        stayed_away: share of their users who did, [0, 1]; None where none ripened.
         training: the trainer's report.
     """
 
     versions: Mapping[str, str]
     health: Health
+    predicted: float | None
+    stayed_away: float | None
     training: Mapping[str, Any]
 
     @classmethod
@@ -135,23 +139,25 @@ class Predictions:
         """Read the weeks' census and the serving models' cards."""
         cards = {name: serving_card(name, bucket, ROOT / "models" / name) for name in MODELS}
         weeks = Censuses().of_days(bot_id, start.date(), end.date())
+        ripe = weeks.outcomes.get(cards["churn"]["version"], Outcomes())
+        seen = sum(ripe.seen)
         return cls(
             versions={name: card["version"] for name, card in cards.items()},
             health=judge(weeks, Census(), Census(), cards["churn"], end),
+            predicted=sum(ripe.predicted_milli) / MILLI / seen if seen else None,
+            stayed_away=sum(ripe.stayed_away) / seen if seen else None,
             training=training,
         )
 
     def figures(self) -> dict[str, Any]:
         """Return them for `summary.json`."""
-        health = {
-            name: None if value is None else round(value, 4)
-            for name in ("auc", "auc_error", "brier", "ece", "ece_by_chance")
-            for value in [getattr(self.health, name)]
-        }
+        known = {name: getattr(self.health, name) for name in ("auc", "auc_error", "brier", "ece", "ece_by_chance")}
+        known |= {"predicted": self.predicted, "stayed_away": self.stayed_away}
+        rounded = {name: None if value is None else round(value, 4) for name, value in known.items()}
         results = self.training.get("results", {})
         return {
             "model_versions": dict(self.versions),
-            "calibration": {"outcomes": self.health.outcomes} | health,
+            "calibration": {"outcomes": self.health.outcomes} | rounded,
             "training": {name: {key: result[key] for key in ("outcome", "reason")} for name, result in results.items()},
         }
 
@@ -244,6 +250,8 @@ def predicted(figures: Mapping[str, Any]) -> Table:
     if live["auc"] is not None:
         table.add_row("  ranked right (1 always, 0.5 by chance)", f"{live['auc']:.2f} ± {1.96 * live['auc_error']:.2f}")
     if live["ece"] is not None:
+        # Regulars of the demo never leave, which the model cannot know from a few days of them.
+        table.add_row("  said on average, and stayed away", f"{live['predicted']:.0%}, {live['stayed_away']:.0%}")
         by_chance = f"(up to {live['ece_by_chance']:.2f} is chance)"
         table.add_row("  mean gap between risk and outcome", f"{live['ece']:.2f} {by_chance}")
     by_reason: dict[str, list[str]] = {}
