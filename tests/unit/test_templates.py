@@ -1,26 +1,51 @@
 """What users read: every text filled in, escaped, and the same for a user whenever it is asked for."""
 
-import string
+import json
+import tomllib
+import unicodedata
 from collections import Counter
+from collections.abc import Mapping
+from importlib import resources
+from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from engagement.domain.outreach import OutreachType
-from engagement.domain.templates import BY_NAME, TEXT_LIMIT, VARIANTS, Template, choose, plain, render
+from engagement.domain.templates import (
+    BY_NAME,
+    LANGUAGES,
+    TEXT_LIMIT,
+    VALUES,
+    VARIANTS,
+    choose,
+    parse,
+    plain,
+    render,
+)
 from infra.local.telegram.entities import parse_html
 
-WRITTEN = (OutreachType.RE_ENGAGEMENT, OutreachType.PERSONALIZED_CHECKIN)
 INVISIBLE_LETTERS = "\u115f\u1160\u3164\uffa0"
+HOSTILE = ("<b>&\"'", "abdo <", "{name}{0}{}", "محمد", "👍🏽👨‍👩‍👧", "q\u202ez", "&lt;&amp;#60;", "x" * 200, "O'Neill")
+CATALOGUE = resources.files("engagement.domain").joinpath("templates.toml").read_text(encoding="utf-8")
 names = st.sampled_from(sorted(BY_NAME))
+languages = st.sampled_from(LANGUAGES)
+every_text = pytest.mark.parametrize(
+    ("name", "language"), [(name, language) for name in sorted(BY_NAME) for language in LANGUAGES]
+)
 
 
-@pytest.mark.parametrize("outreach_type", WRITTEN)
-def test_each_type_has_at_least_two_variants_that_differ(outreach_type: OutreachType) -> None:
+def values(name: str, value: str = "chess") -> dict[str, str]:
+    """Return a value for each of a template's placeholders besides the name."""
+    return dict.fromkeys(BY_NAME[name].values, value)
+
+
+@pytest.mark.parametrize("outreach_type", OutreachType)
+def test_each_type_has_at_least_two_variants_that_differ_in_every_language(outreach_type: OutreachType) -> None:
     variants = VARIANTS[outreach_type]
     assert len(variants) >= 2
-    assert len({variant.text for variant in variants}) == len(variants)
+    assert len({text for variant in variants for text in variant.texts.values()}) == len(variants) * len(LANGUAGES)
     assert all(variant.name.startswith(f"{outreach_type}.") for variant in variants)
 
 
@@ -28,36 +53,83 @@ def test_template_names_are_unique() -> None:
     assert len(BY_NAME) == sum(len(variants) for variants in VARIANTS.values())
 
 
-@pytest.mark.parametrize("name", sorted(BY_NAME))
-def test_a_text_is_short_and_warm_and_names_its_reader(name: str) -> None:
-    text = render(name, "Ada")
+def test_a_kept_name_keeps_its_text() -> None:
+    """Names are kept with outreach: "sent open_door" must mean the same text for ever."""
+    assert {name: BY_NAME[name].texts["en"] for name in BY_NAME if name.startswith(("re_", "personalized"))} == {
+        "re_engagement.open_door": "Hi{name}! It has been a little while. Nothing you need to do - I just wanted to "
+        "say that the door is open whenever you feel like picking things up again.",
+        "re_engagement.where_we_left": "Hello{name}, good to think of you! We can carry on right where we left off, "
+        "or start with something new. Just send me a message when it suits you.",
+        "personalized_checkin.how_are_you": "Hi{name}, how have you been? If there is anything on your mind, "
+        "I'm happy to hear about it.",
+        "personalized_checkin.your_week": "Hello{name}! How is your week going? One word or a whole story, both are "
+        "welcome.",
+    }
+
+
+@every_text
+def test_a_text_is_short_and_names_its_reader_and_its_matter(name: str, language: str) -> None:
+    text = render(name, "Ada", language, **values(name))
     assert "Ada" in text
-    assert 40 <= len(text) <= 300
-    assert set(text) <= set(string.printable)
+    assert ("chess" in text) is bool(VALUES[OutreachType(name.split(".")[0])])
+    assert 35 <= len(text) <= 250
+    assert text == text.strip()
+    assert "  " not in text
+    assert not set("{}") & set(text)
 
 
-@pytest.mark.parametrize("name", sorted(BY_NAME))
+@every_text
 @pytest.mark.parametrize("first_name", ["", " ", "\t\n", "\u200b\u200d", "\u3164", "\u202e", "\ud800", "\u2800\u2800"])
-def test_a_blank_name_leaves_no_gap(name: str, first_name: str) -> None:
-    """An "invisible name" is no name: the greeting stands without it."""
-    text = render(name, first_name)
-    assert text == render(name, "")
-    assert text.startswith(("Hi!", "Hi,", "Hello!", "Hello,"))
+def test_a_blank_name_leaves_no_gap(name: str, language: str, first_name: str) -> None:
+    """An "invisible name" is no name: the greeting stands without it, before its punctuation."""
+    text = render(name, first_name, language, **values(name))
+    greeting, _, after = BY_NAME[name].texts[language].partition("{name}")
+    assert text == render(name, "", language, **values(name))
+    assert text.startswith(greeting + after[:2])
+    assert greeting.lstrip("¡").isprintable()
+    assert after.lstrip("\u00a0")[0] in "!,.،।"
     assert "  " not in text
 
 
-@given(name=names, first_name=st.text(max_size=100))
-@example(name="re_engagement.open_door", first_name="<b>&\"'")
-@example(name="re_engagement.open_door", first_name="abdo <")
-@example(name="re_engagement.open_door", first_name="{name}{0}{}")
-@example(name="re_engagement.open_door", first_name="محمد")
-@example(name="re_engagement.open_door", first_name="👍🏽👨‍👩‍👧")
-@example(name="re_engagement.open_door", first_name="a\u202eb")
-@example(name="re_engagement.open_door", first_name="&lt;&amp;#60;")
-@example(name="re_engagement.open_door", first_name="x" * 200)
-def test_any_name_is_escaped_and_reads_as_it_is_written(name: str, first_name: str) -> None:
+@pytest.mark.parametrize(
+    ("language", "greeting"),
+    [
+        ("en", "Hi Ada!"),
+        ("es", "¡Hola, Ada!"),
+        ("pt", "Olá, Ada!"),
+        ("ru", "Здравствуйте, Ада!"),
+        ("de", "Hallo Ada!"),
+        ("fr", "Bonjour Ada\u00a0!"),
+        ("id", "Hai Ada!"),
+        ("tr", "Merhaba Ada!"),
+        ("ar", "مرحبًا \u2068Ada\u2069!"),
+        ("hi", "नमस्ते Ada!"),
+    ],
+)
+def test_a_greeting_is_spelt_as_its_language_spells_it(language: str, greeting: str) -> None:
+    name = "Ада" if language == "ru" else "Ada"
+    assert render("re_engagement.open_door", name, language).startswith(greeting)
+
+
+@every_text
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_a_hostile_name_or_value_is_shown_and_changes_nothing_else(name: str, language: str, hostile: str) -> None:
+    """R55, R56: in every text, for the name and for what else is filled in."""
+    parsed = parse_html(render(name, hostile, language, **values(name, hostile)))
+    shown = hostile.replace("\u202e", "")[:64]
+    assert parsed.entities == ()
+    assert parsed.text.count(shown) == 1 + len(BY_NAME[name].values)
+    assert parsed.text.count("\u2068") == parsed.text.count("\u2069")
+    assert len(parsed.text) <= TEXT_LIMIT
+
+
+@given(name=names, language=languages, first_name=st.text(max_size=100))
+@example(name="re_engagement.open_door", language="en", first_name="<b>&\"'")
+@example(name="re_engagement.open_door", language="en", first_name="{name}{0}{}")
+@example(name="re_engagement.open_door", language="ar", first_name="x" * 200)
+def test_any_name_is_escaped_and_reads_as_it_is_written(name: str, language: str, first_name: str) -> None:
     """R55, R56: Telegram's parser accepts it, shows the name itself, adds no entity, and it fits."""
-    markup = render(name, first_name)
+    markup = render(name, first_name, language, **values(name))
     parsed = parse_html(markup)
     assert parsed.entities == ()
     assert 0 < len(parsed.text) <= TEXT_LIMIT
@@ -65,20 +137,25 @@ def test_any_name_is_escaped_and_reads_as_it_is_written(name: str, first_name: s
     visible = Counter(c for c in " ".join(first_name.split())[:64] if c.isalnum() and c not in INVISIBLE_LETTERS)
     assert visible <= Counter(parsed.text)
     # What is around the name is the template, filled and otherwise untouched.
-    before, _, after = BY_NAME[name].text.partition("{name}")
+    before, after = around(name, language)
     assert parsed.text.startswith(before)
     assert parsed.text.endswith(after)
-    assert "{" not in before + after
 
 
-@given(name=names, first_name=st.text(max_size=70))
-def test_as_plain_text_the_reader_sees_the_same(name: str, first_name: str) -> None:
+@given(name=names, language=languages, first_name=st.text(max_size=70))
+def test_as_plain_text_the_reader_sees_the_same(name: str, language: str, first_name: str) -> None:
     """R49: the second attempt, without markup."""
-    markup = render(name, first_name)
-    before, _, after = BY_NAME[name].text.partition("{name}")
+    markup = render(name, first_name, language, **values(name))
+    before, after = around(name, language)
     assert plain(markup).startswith(before)
     assert plain(markup).endswith(after)
-    assert "&lt;" not in plain(render(name, "<"))
+    assert "&lt;" not in plain(render(name, "<", language, **values(name, "<")))
+
+
+def around(name: str, language: str) -> tuple[str, str]:
+    """Return a text before and after the name, with its values as `values` gives them."""
+    before, _, after = render(name, "Ada", language, **values(name)).partition("Ada")
+    return before.rstrip("\u2068, "), after.lstrip("\u2069")
 
 
 def test_plain_text_has_no_tags() -> None:
@@ -86,11 +163,58 @@ def test_plain_text_has_no_tags() -> None:
 
 
 def test_a_right_to_left_name_keeps_the_punctuation_after_it() -> None:
-    """R55: isolated, it cannot drag its surroundings along."""
+    """R55: isolated, it cannot drag its surroundings along; nor can a left-to-right one in Arabic."""
     assert "Hi \u2068\u05d0\u05d1\u2069!" in render("re_engagement.open_door", "\u05d0\u05d1")
+    assert ": \u2068chess\u2069؟" in render("topic_follow_up.some_more", "Ada", "ar", topic="chess")
 
 
-@given(st.sampled_from(WRITTEN), st.integers(1, 2**52), st.integers(1, 53))
+@pytest.mark.parametrize(
+    ("language_code", "greeting"),
+    [
+        ("de", "Hallo"),
+        ("de-AT", "Hallo"),
+        ("pt-br", "Olá"),
+        ("PT", "Olá"),
+        ("zh-Hans", "Hi"),
+        ("ja", "Hi"),
+        ("deu", "Hi"),
+        ("-", "Hi"),
+        ("", "Hi"),
+        (None, "Hi"),
+    ],
+)
+def test_the_language_goes_by_the_primary_subtag_and_falls_back_to_english(
+    language_code: str | None, greeting: str
+) -> None:
+    assert render("re_engagement.open_door", "", language_code).startswith(f"{greeting}!")
+
+
+@every_text
+def test_comfort_is_never_cheerful(name: str, language: str) -> None:
+    """No exclamation mark and no emoji to who feels low; and none of our texts has emoji at all."""
+    text = BY_NAME[name].texts[language]
+    assert not [c for c in text if unicodedata.category(c) in {"So", "Sk"}]
+    if name.startswith(OutreachType.MOOD_SUPPORT):
+        assert not set("!¡！") & set(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "given_values", "message"),
+    [
+        ("topic_follow_up.came_up", {}, r"came_up: expected values \['topic'\], got \[\]"),
+        ("topic_follow_up.came_up", {"feature": "quiz"}, r"expected values \['topic'\], got \['feature'\]"),
+        ("topic_follow_up.came_up", {"topic": "chess", "name": "x"}, "expected values"),
+        ("topic_follow_up.came_up", {"topic": " \u3164"}, r"came_up: blank values \['topic'\]"),
+        ("re_engagement.open_door", {"topic": "chess"}, r"expected values \[\], got \['topic'\]"),
+    ],
+)
+def test_a_value_is_neither_missing_nor_left_over(name: str, given_values: dict[str, str], message: str) -> None:
+    """R56: no reader ever sees an unfilled brace or a colon with nothing behind it."""
+    with pytest.raises(ValueError, match=message):
+        render(name, "Ada", "de", **given_values)
+
+
+@given(st.sampled_from(OutreachType), st.integers(1, 2**52), st.integers(1, 53))
 def test_the_choice_is_sticky(outreach_type: OutreachType, user_id: int, week: int) -> None:
     period = f"2026-W{week:02}"
     assert choose(outreach_type, user_id, period) == choose(outreach_type, user_id, period)
@@ -103,7 +227,7 @@ def test_the_choice_is_golden() -> None:
     assert "".join(chosen) == "baaaaaababbaabbbbbababbb"
 
 
-@pytest.mark.parametrize("outreach_type", WRITTEN)
+@pytest.mark.parametrize("outreach_type", OutreachType)
 def test_the_variants_share_the_users_evenly_and_independently_of_the_period(outreach_type: OutreachType) -> None:
     first = [choose(outreach_type, user, "2026-W47") for user in range(4_000)]
     second = [choose(outreach_type, user, "2026-W48") for user in range(4_000)]
@@ -112,18 +236,85 @@ def test_the_variants_share_the_users_evenly_and_independently_of_the_period(out
     assert abs(sum(a == b for a, b in zip(first, second, strict=True)) - 2_000) < 200
 
 
-def test_a_type_without_texts_says_so() -> None:
-    with pytest.raises(KeyError):
-        choose(OutreachType.MOOD_SUPPORT, 1, "2026-W47")
-
-
 def test_a_withdrawn_template_says_so() -> None:
     with pytest.raises(KeyError):
         render("re_engagement.withdrawn", "Ada")
 
 
-@pytest.mark.parametrize("text", ["Hello!", "Hi {name} {surname}", "Hi {}", "{name}" + "x" * TEXT_LIMIT, "Hi {name"])
-def test_a_template_that_could_go_wrong_cannot_be_made(text: str) -> None:
+def catalogue(**texts: Any) -> dict[str, Any]:
+    """Return the catalogue as it is shipped, with the changed texts in `topic_follow_up.came_up`."""
+    tables = tomllib.loads(CATALOGUE)
+    tables["topic_follow_up"]["came_up"] |= texts
+    return tables
+
+
+def toml(tables: Mapping[str, Any]) -> str:
+    """Write types, variants and texts as TOML, whose strings may be written as JSON writes them."""
+    lines: list[str] = []
+    for outreach_type, variants in tables.items():
+        for variant, texts in variants.items():
+            lines.append(f"[{outreach_type}.{variant}]")
+            lines += [f"{language} = {json.dumps(text, ensure_ascii=False)}" for language, text in texts.items()]
+    return "\n".join(lines)
+
+
+def test_the_catalogue_written_again_reads_the_same() -> None:
+    assert parse(toml(catalogue())) == parse(CATALOGUE) == VARIANTS
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("Hallo!", r"expected each of \['name', 'topic'\] once and no other brace, got \[\]"),
+        ("Hallo{name}!", r"got \['name'\]"),
+        ("Hallo{name}! {topic} {topic}", r"got \['name', 'topic', 'topic'\]"),
+        ("Hallo{name}! {topic} {feature}", r"got \['feature', 'name', 'topic'\]"),
+        ("Hallo{name}! {topic} {}", r"got \['', 'name', 'topic'\]"),
+        ("Hallo{name}! {topic.x}", r"got \['name', 'topic.x'\]"),
+        ("Hallo{name}! {topic} {{x}}", "no other brace"),
+        ("Hallo{name}! {topic} {", "Single '{'"),
+        ("Hallo{name}! {topic", "expected '}'"),
+        ("Hallo{name}! {topic} }", "Single '}'"),
+        ("Hallo{name}! {topic!r}", "without a format or a conversion"),
+        ("Hallo{name}! {topic:>9}", "without a format or a conversion"),
+        ("{name}{topic}" + "x" * (TEXT_LIMIT - 136), "code points, got 3973"),
+        (" ", "expected 1 to 3960 code points, got 1"),
+        (7, "expected a text, got int"),
+    ],
+)
+def test_a_text_that_could_go_wrong_is_refused_with_its_template_and_language(text: Any, message: str) -> None:
     """R56: found when the module is imported, not when a message is sent."""
-    with pytest.raises(ValueError, match=r"template|expected"):
-        Template("re_engagement.bad", text)
+    with pytest.raises(ValueError, match=rf"template topic_follow_up\.came_up, de: .*{message}"):
+        parse(toml(catalogue(de=text)))
+
+
+def without_a_language() -> str:
+    tables = catalogue()
+    del tables["mood_support"]["no_hurry"]["hi"]
+    return toml(tables)
+
+
+def without_a_variant() -> str:
+    tables = catalogue()
+    del tables["mood_support"]["no_hurry"]
+    return toml(tables)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (without_a_language(), r"template mood_support\.no_hurry: missing or unknown language \['hi'\]"),
+        (toml(catalogue(it="Ciao{name}! {topic}")), r"topic_follow_up\.came_up: missing or unknown language \['it'\]"),
+        (without_a_variant(), r"templates of mood_support: expected 2 or more, got \['here_to_listen'\]"),
+        (CATALOGUE + "[winback.soon]\nen = 'Hi'", r"unknown types: \['winback'\]"),
+        ("milestone_celebration = 7", r"expected tables \[milestone_celebration\.<variant>\]"),
+        ("[milestone_celebration]\nen = 'Hi'", r"expected tables \[milestone_celebration\.<variant>\]"),
+        (CATALOGUE + "[mood_support.no_hurry]", "Cannot declare"),
+        ("", "templates of milestone_celebration: expected 2 or more"),
+        ("[", "at end of document"),
+    ],
+    ids=["language", "languages", "variant", "type", "number", "text", "twice", "empty", "no_toml"],
+)
+def test_a_catalogue_with_something_missing_or_unknown_is_refused(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        parse(text)

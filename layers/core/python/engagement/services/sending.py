@@ -20,8 +20,9 @@ from engagement.domain.delivery import Delivery, DeliveryOutcome
 from engagement.domain.gate import Charge, Reason
 from engagement.domain.outreach import Commit, Outreach, OutreachKey, OutreachState, OutreachType
 from engagement.domain.pacing import Pacer
-from engagement.domain.pattern import last_seen
+from engagement.domain.pattern import EMPTY, Pattern, last_seen
 from engagement.domain.profile import Profile
+from engagement.domain.quiet import open_hours
 from engagement.domain.tick import Tick
 from engagement.errors import BadPatternError
 from engagement.services.transport import OutreachStore, Transport
@@ -237,12 +238,14 @@ class Run:
         if profile is None:
             self._refuse(outreach, Reason.CONSENT)  # erased: nobody is left who could have agreed
             return None
+        pattern = self._pattern(outreach)
         decision = gate.decide(
             profile=profile,
             planned_at=outreach.planned_at,
             due_at=outreach.due_at,
             expires_at=outreach.expires_at,
-            last_interaction_at=self._last_interaction_at(outreach),
+            last_interaction_at=last_seen(pattern) if outreach.outreach_type in POINTLESS_ON_RETURN else None,
+            is_open=open_hours(pattern, profile, self._transport.policy.quiet),
             policy=self._transport.policy,
             now=now,
         )
@@ -255,14 +258,13 @@ class Run:
             return None
         return profile
 
-    def _last_interaction_at(self, outreach: Outreach) -> datetime | None:
-        if outreach.outreach_type not in POINTLESS_ON_RETURN:
-            return None
+    def _pattern(self, outreach: Outreach) -> Pattern:
+        """Read the user's pattern; of one that is missing or cannot be read, nothing is known."""
         try:
             stored = self._transport.patterns.load(outreach.bot_id, outreach.user_id)
         except BadPatternError:
-            return None
-        return None if stored is None else last_seen(stored.pattern)
+            return EMPTY
+        return EMPTY if stored is None else stored.pattern
 
     def _refuse(self, outreach: Outreach, reason: Reason) -> None:
         match reason:
@@ -277,11 +279,14 @@ class Run:
 
     def _rendered(self, outreach: Outreach, profile: Profile) -> str | None:
         try:
-            return templates.render(outreach.template, profile.first_name)
+            return templates.render(outreach.template, profile.first_name, profile.language_code)
         except KeyError:
-            self._outreaches.fail(outreach.key, owner=self._owner, reason="no_template")
-            self._count("failed", "no_template")
-            return None
+            reason = "no_template"
+        except ValueError:
+            reason = "missing_value"  # an outreach keeps none: nothing plans a template that needs one yet
+        self._outreaches.fail(outreach.key, owner=self._owner, reason=reason)
+        self._count("failed", reason)
+        return None
 
     def _may_start(self, chat_id: int) -> bool:
         self._check_pause()
