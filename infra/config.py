@@ -12,6 +12,9 @@ from typing import Any, Self
 from urllib.parse import urlparse
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from engagement.domain.gate import quiet_of
+from engagement.errors import SettingsError
+
 PRODUCTION_STAGE = "prod"
 LOCAL_STAGE = "local"
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -65,6 +68,7 @@ class DeploymentConfig:
         checkin_threshold: churn probability [0, 1] over 14 days from which a check-in is planned.
         max_outreaches_per_user_per_day: cap per user-local calendar day.
         min_hours_between_outreaches: elapsed hours between two messages to one user.
+        quiet_hours: hours of the user's day without messages, like "22-8"; or "off".
         sends_per_second: ceiling over all users; Telegram allows about 30.
         outreach_enabled: the kill switch: "off" sends nothing.
         ml_prediction_enabled: "off" scores by rules alone.
@@ -90,6 +94,7 @@ class DeploymentConfig:
     checkin_threshold: float = 0.6
     max_outreaches_per_user_per_day: int = 1
     min_hours_between_outreaches: float = 12.0
+    quiet_hours: str = "22-8"
     sends_per_second: int = 25
     outreach_enabled: str = "on"
     ml_prediction_enabled: str = "on"
@@ -177,6 +182,12 @@ class DeploymentConfig:
             raise ConfigError(
                 f"`alarm_email` is {self.alarm_email!r}; type an address: `-c alarm_email=you@example.com`"
             )
+        try:
+            quiet_of(self.quiet_hours)
+        except SettingsError as error:
+            raise ConfigError(
+                f"`quiet_hours` is {self.quiet_hours!r}; type two hours of the day, or off: `-c quiet_hours=22-8`"
+            ) from error
         url = urlparse(self.telegram_api_url)
         if not url.hostname or not (url.scheme == "https" or (url.scheme == "http" and url.hostname in LOOPBACK)):
             raise ConfigError(

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from engagement.domain.actions import Action
 from engagement.domain.explanation import silence_words
+from engagement.domain.gate import quiet_of
 from engagement.domain.pattern import last_seen
 from engagement.domain.planning import Thresholds
 from engagement.services.predictor import BehavioralPredictor, ChurnPrediction, MoodPrediction, TimingPrediction
@@ -74,6 +75,7 @@ def _predictor(bot_id: int, settings: dict[str, str]) -> BehavioralPredictor:
         profiles=Profiles(),
         population=lambda now: population_at(Censuses(), bot_id, now),
         models=models,
+        quiet=quiet_of(settings["QUIET_HOURS"]),
         thresholds=Thresholds(
             re_engagement=float(settings["CHURN_THRESHOLD"]), checkin=float(settings["CHECKIN_THRESHOLD"])
         ),

@@ -22,8 +22,10 @@ from infra.local.summary import PROMISES, Ledger, Predictions, Reached, Records,
 from infra.local.telegram import bot_api, updates
 
 HOUR = timedelta(hours=1)
-SCORE_EVERY, SEND_EVERY = 12, 2
-"""Virtual hours between ticks; the deployed schedules are finer than a replay needs."""
+SCORE_EVERY = 12
+"""Virtual hours between ticks; the deployed schedule is finer than a replay needs."""
+SEND_AT = timedelta(minutes=35)
+"""Of each virtual hour: messages come due in its middle, and the deployed sender looks every five minutes."""
 REDELIVER_EVERY = 40
 """Telegram sends an update again when an answer got lost: here one in so many."""
 WIDTH = 100
@@ -65,17 +67,20 @@ class World:
 
     def _live_hour(self, begins: datetime) -> None:
         ends = begins + HOUR
-        while self._pending and self._pending[0].at < ends:
-            self._act(heappop(self._pending))
-        self.suite.clock.set(ends)
+        self._act_until(begins + SEND_AT)
+        self._tick("outreach_sender", begins + SEND_AT)
+        self._let_people_react(begins + SEND_AT)
+        self._act_until(ends)
         if ends.hour % SCORE_EVERY == 0:
             self.suite.wait_until_drained()
             self._tick("scorer", ends)
-        if ends.hour % SEND_EVERY == 0:
-            self._tick("outreach_sender", ends)
         if ends.hour == 0:
             self._tick("housekeeper", ends)
-        self._let_people_react(ends)
+
+    def _act_until(self, at: datetime) -> None:
+        while self._pending and self._pending[0].at < at:
+            self._act(heappop(self._pending))
+        self.suite.clock.set(at)
 
     def _act(self, action: Action) -> None:
         self.suite.clock.set(action.at)

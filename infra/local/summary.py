@@ -40,6 +40,7 @@ WORDS = {
     "blocked": "blocked the bot",
     "not_needed_any_more": "came back before the message went out",
     "expired": "the hour came too late",
+    "quiet_hours": "the morning would have come too late",
     "daily_cap": "one message a day is enough",
     "min_gap": "too soon after the last message",
 }
@@ -206,16 +207,15 @@ def near_their_hour(patterns: Sequence[PatternItem], population: Population) -> 
     return mean(hits)
 
 
-def at_top_hours(outreach: Iterable[OutreachItem], acts: Sequence[Action]) -> float | None:
-    """Return the share of outreach planned for one of the three hours at which its user had been active most, [0, 1].
+def at_top_hours(reached: Iterable[Reached], acts: Sequence[Action]) -> float | None:
+    """Return the share of messages sent at one of the three hours at which their user had been active most, [0, 1].
 
-    By chance it would be 1 in 8. None where nothing was planned.
+    By chance it would be 1 in 8. None where nothing was sent.
     """
     hits = []
-    for item in outreach:
-        user_id = keys.user_of(item.pk)[1]
-        hours = Counter(act.at.hour for act in acts if act.user_id == user_id and act.at < item.planned_at)
-        hits.append(item.send_after.hour in {hour for hour, _ in hours.most_common(3)})
+    for message in reached:
+        hours = Counter(act.at.hour for act in acts if act.user_id == message.user_id and act.at < message.at)
+        hits.append(message.at.hour in {hour for hour, _ in hours.most_common(3)})
     return mean(hits) if hits else None
 
 
@@ -322,7 +322,7 @@ def summarise(
     bad_answers = sum(count for status, count in ledger.answers.items() if status != 200)
     dead_items = sum(item.pk.startswith("DEAD#") for item in records.others)
     returned = {message.user_id for message in ledger.reached if said_after(ledger.acts, message)}
-    at_top = at_top_hours(records.outreach, ledger.acts)
+    at_top = at_top_hours(ledger.reached, ledger.acts)
     return {
         "people": len(population.people),
         "updates_posted": ledger.answers.total(),
@@ -368,8 +368,8 @@ def show(
     reached.add_row("came back afterwards", str(figures["came_back_after_outreach"]))
     reached.add_row("best hour learned to within an hour", f"{figures['best_hour_within_one']:.0%} of people")
     if figures["outreach_at_top3_hour"] is not None:
-        planned_at = f"{figures['outreach_at_top3_hour']:.0%} (12 % by chance)"
-        reached.add_row("planned for one of the user's three favourite hours", planned_at)
+        at_top = f"{figures['outreach_at_top3_hour']:.0%} (12 % by chance)"
+        reached.add_row("sent at one of the user's three favourite hours", at_top)
     why_not = Table(title="Why others were not (each time it was asked)", title_justify="left", expand=True)
     why_not.show_header = False
     for reason, count in sorted(figures["suppressed_by_reason"].items(), key=lambda pair: -pair[1]):

@@ -38,10 +38,12 @@ from engagement.domain.pattern_bytes import decode, encode
 from engagement.domain.planning import Thresholds, next_due_at, send_time, silence_outreach
 from engagement.domain.population import BUNDLED
 from engagement.domain.profile import ConsentPolicy
+from engagement.domain.quiet import open_hours
 from engagement.domain.scores import ChurnScores
 from engagement.domain.tick import Tick
 from engagement.domain.timing import NAMES as TIMING_NAMES
 from engagement.domain.timing import hour_features
+from engagement.domain.zone import QUIET
 from engagement.services.scoring import BATCH, Scoring
 from engagement.store import keys
 from engagement.store.scores import Scores
@@ -171,7 +173,7 @@ def planned(pattern: Pattern, scores: ChurnScores) -> object:
     """Ask what a run asks about each user once they are scored, and when to write to those whom it calls for."""
     if silence_outreach(pattern, scores, THRESHOLDS, NOW):
         hour_features(pattern, BUNDLED, NOW)
-        send_time(pattern, profile(), BUNDLED.hours, BUNDLED.weekdays, NOW)
+        send_time(BUNDLED.hours, BUNDLED.weekdays, open_hours(pattern, profile(), QUIET), NOW)
     return next_due_at(pattern, NOW)
 
 

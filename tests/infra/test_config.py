@@ -72,6 +72,7 @@ def test_each_stage_is_a_stack_with_parameters_of_its_own() -> None:
         ({"training_enabled": "weekly"}, r"`training_enabled` is 'weekly'; it can be on or off"),
         ({"min_training_samples": "0"}, r"`min_training_samples` is 0; it must be from 1 to 1000000"),
         ({"log_retention_days": "31"}, r"`log_retention_days` is 31; it can be 1, 3, 5, 7, 14, 30, 60 or 90"),
+        ({"quiet_hours": "22:00-8:00"}, r"`quiet_hours` is '22:00-8:00'; type two hours of the day, or off"),
         ({"schedule_timezone": "Mars/Base"}, r"`schedule_timezone` is 'Mars/Base'.*Europe/Berlin"),
         ({"schedule_timezone": "../../etc/passwd"}, r"`schedule_timezone`"),
     ],

@@ -38,6 +38,7 @@ def settings(aws: dict[str, str]) -> dict[str, str]:
         checkin_threshold=0.6,
         max_outreaches_per_user_per_day=1,
         min_hours_between_outreaches=12.0,
+        quiet_hours="22-8",
         ml_prediction_enabled="on",
     ).to_env()
 

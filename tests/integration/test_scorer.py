@@ -122,6 +122,7 @@ def settings(table: str, aws: dict[str, str], monkeypatch: pytest.MonkeyPatch, t
         checkin_threshold=0.6,
         max_outreaches_per_user_per_day=1,
         min_hours_between_outreaches=12.0,
+        quiet_hours="22-8",
         ml_prediction_enabled="on",
     )
     for name, value in settings.to_env().items():

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engagement.domain.gate import Decision, Policy, Reason, charge, decide, local_date, start_of_day
+from engagement.domain.gate import Decision, Policy, Reason, charge, decide, local_date, quiet_of, start_of_day
 from engagement.domain.profile import Consent, ConsentPolicy, Profile
+from engagement.domain.quiet import IsOpen
 from engagement.errors import SettingsError
-from tests.builders import NOW, policy, profile
+from tests.builders import NOW, always, policy, profile
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 ZONES = (
@@ -40,6 +41,7 @@ def ask(
     due: timedelta = timedelta(),
     expires: timedelta = 2 * DAY,
     seen: timedelta | None = None,
+    is_open: IsOpen = always,
 ) -> Decision:
     """Ask about a message planned an hour ago; times are relative to `now`."""
     return decide(
@@ -48,6 +50,7 @@ def ask(
         due_at=now + due,
         expires_at=now + expires,
         last_interaction_at=None if seen is None else now + seen,
+        is_open=is_open,
         policy=policy,
         now=now,
     )
@@ -206,6 +209,7 @@ def test_a_policy_reads_the_settings_and_names_a_bad_one() -> None:
         consent_policy = "ask"
         max_outreaches_per_user_per_day = 1
         min_hours_between_outreaches = 12.0
+        quiet_hours = "off"
 
     assert Policy.of(Limits()) == POLICY
     assert not Policy.of(Limits(), enabled=False).enabled
@@ -240,6 +244,7 @@ policies = st.builds(
     consent=st.sampled_from(ConsentPolicy),
     max_per_day=st.integers(0, 3),
     min_gap=st.sampled_from([timedelta(), HOUR, 12 * HOUR]),
+    quiet=st.just((0, 0)),
     enabled=st.integers(0, 9).map(bool),
 )
 
@@ -252,6 +257,7 @@ policies = st.builds(
     due=minutes,
     expires=minutes,
     seen=st.none() | minutes,
+    open_hours=st.just(frozenset(range(24))) | st.frozensets(st.integers(0, 23), min_size=1),
 )
 def test_every_answer_keeps_every_limit(
     profile: Profile,
@@ -261,16 +267,22 @@ def test_every_answer_keeps_every_limit(
     due: timedelta,
     expires: timedelta,
     seen: timedelta | None,
+    open_hours: frozenset[int],
 ) -> None:
-    """R39, R42, R51: over zones, both nights of each, and anything a profile can hold."""
+    """R38, R39, R42, R51: over zones, both nights of each, and anything a profile can hold."""
     now = datetime(2026, 1, 1, tzinfo=UTC) + offset
     last = None if seen is None else now + seen
+
+    def is_open(at: datetime) -> bool:
+        return at.hour in open_hours
+
     decision = decide(
         profile=profile,
         planned_at=now + planned,
         due_at=now + due,
         expires_at=now + expires,
         last_interaction_at=last,
+        is_open=is_open,
         policy=policy,
         now=now,
     )
@@ -286,6 +298,7 @@ def test_every_answer_keeps_every_limit(
         Consent.UNASKED,
     )
     assert max(now, now + due) <= send_at < now + expires
+    assert is_open(send_at)
     assert last is None or last <= now + planned
     assert profile.next_ok_at is None or send_at >= profile.next_ok_at
     day = local_date(profile.zone, send_at).isoformat()
@@ -297,6 +310,7 @@ def test_every_answer_keeps_every_limit(
     earlier_day = local_date(profile.zone, before).isoformat()
     assert (
         before < max(now, now + due)
+        or not is_open(before)
         or (profile.next_ok_at is not None and before < profile.next_ok_at)
         or (profile.cap_day is not None and earlier_day < profile.cap_day)
         or (earlier_day == profile.cap_day and profile.cap_count >= policy.max_per_day)
@@ -308,6 +322,7 @@ def test_every_answer_keeps_every_limit(
         due_at=now + due,
         expires_at=now + expires,
         last_interaction_at=last,
+        is_open=is_open,
         policy=policy,
         now=send_at,
     )
@@ -349,4 +364,23 @@ def test_every_reason_can_be_given() -> None:
         for seen in (None, timedelta()):
             for expires in (timedelta(), DAY):
                 reasons.add(ask(profile, replace(POLICY, enabled=enabled), seen=seen, expires=expires).reason)
+    reasons.add(ask(expires=HOUR, is_open=lambda at: at.hour == 3).reason)
     assert reasons >= set(Reason) - {Reason.ALREADY_PLANNED}
+
+
+@pytest.mark.parametrize(("setting", "quiet"), [("22-8", (22, 8)), ("0-6", (0, 6)), ("off", (0, 0))])
+def test_quiet_hours_are_two_hours_of_the_day_or_off(setting: str, quiet: tuple[int, int]) -> None:
+    assert quiet_of(setting) == quiet
+
+
+@pytest.mark.parametrize("setting", ["", "22", "22-24", "8-8", "22:00-8:00", "-1-8", "on", "٢٢-٨"])
+def test_other_quiet_hours_are_refused_with_an_example(setting: str) -> None:
+    with pytest.raises(SettingsError, match="22-8, or off"):
+        quiet_of(setting)
+
+
+def test_a_message_that_falls_into_quiet_hours_waits_for_their_end() -> None:
+    """R38: NOW is 12:00; open from 15:15 on."""
+    assert ask(is_open=lambda at: (at.hour, at.minute) >= (15, 15)).send_at == NOW.replace(hour=15, minute=15)
+    assert ask(due=timedelta(minutes=7), is_open=lambda at: at.hour != 12).send_at == NOW + HOUR
+    assert ask(expires=HOUR, is_open=lambda at: at.hour != 12) == Decision(None, Reason.QUIET_HOURS)

@@ -16,7 +16,7 @@ from engagement.errors import StoreUnavailableError
 from engagement.services.outreach import ProactiveOutreachService
 from engagement.services.sending import ADVICE, DeliveryReport, StopReason
 from engagement.services.transport import Transport
-from tests.builders import NOW, policy, profile
+from tests.builders import NOW, always, policy, profile
 
 DAY = timedelta(days=1)
 POLICY = policy()
@@ -58,6 +58,7 @@ def schedule(plans: Plans) -> Callable[..., Decision]:
             "trigger": "churn_14d",
             "due_at": NOW + timedelta(hours=7),
             "expires_at": NOW + 2 * DAY,
+            "is_open": always,
         }
         return service.schedule_proactive_outreach(profile, policy=policy, now=NOW, **values | changes)
 

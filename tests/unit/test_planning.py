@@ -18,15 +18,15 @@ from engagement.domain.planning import (
     WEEKLY,
     Candidate,
     Thresholds,
-    habitual_hours,
     next_due_at,
     rested,
     send_time,
     silence_outreach,
     usual_gap,
 )
+from engagement.domain.quiet import habitual_hours, open_hours
 from engagement.domain.scores import ChurnScores, rule_scores
-from engagement.domain.zone import SAFE_HOURS
+from engagement.domain.zone import QUIET, SAFE_HOURS
 from tests.builders import interaction, pattern_of, profile
 
 START = datetime(2026, 1, 5, 19, 0, tzinfo=UTC)
@@ -206,7 +206,7 @@ def test_who_set_a_zone_is_written_to_between_eight_and_ten_in_the_evening_of_it
     now = START + timedelta(minutes=minutes)
     night_owl = pattern_of([now - timedelta(days=day) for day in range(60)])
 
-    at = send_time(night_owl, profile(zone=zone), hours, EVERY_DAY, now)
+    at = send_time(hours, EVERY_DAY, open_hours(night_owl, profile(zone=zone), QUIET), now)
 
     assert now < at <= now + timedelta(hours=24)
     assert 8 <= at.astimezone(ZoneInfo(zone)).hour < 22
@@ -216,7 +216,9 @@ def test_whose_zone_is_unknown_is_written_to_when_most_are_up() -> None:
     """R40: no habit, no language: the safe window of all places where users live, not just any hour."""
     once = pattern_of([START])
     at = {
-        send_time(once, profile(language_code=None), FLAT, EVERY_DAY, START + timedelta(hours=hour)).hour
+        send_time(
+            FLAT, EVERY_DAY, open_hours(once, profile(language_code=None), QUIET), START + timedelta(hours=hour)
+        ).hour
         for hour in range(24)
     }
 
@@ -230,7 +232,7 @@ def test_an_hour_in_which_they_keep_being_active_is_none_of_their_quiet_ones(hou
     days = pattern_of([START.replace(hour=hour) + timedelta(days=day) for day in range(3)])
     likes = [1.0 if h == hour else 0.01 for h in range(24)]
 
-    at = send_time(days, profile(language_code="ru"), likes, EVERY_DAY, START + timedelta(days=6))
+    at = send_time(likes, EVERY_DAY, open_hours(days, profile(language_code="ru"), QUIET), START + timedelta(days=6))
 
     assert at.hour == hour
 

@@ -13,7 +13,6 @@ from engagement.clients import secrets
 from engagement.domain.delivery import Delivery, DeliveryOutcome
 from engagement.domain.gate import Policy
 from engagement.domain.outreach import Outreach, OutreachKey, OutreachState, OutreachType
-from engagement.domain.pattern import EMPTY, Pattern
 from engagement.domain.pattern_bytes import encode
 from engagement.domain.profile import Consent, Profile
 from engagement.domain.tick import Tick
@@ -118,10 +117,9 @@ class Bot:
         assert profile is not None
         return profile
 
-    def seen(self, user_id: int, at: datetime) -> None:
-        """Write a pattern whose newest interaction was at `at`."""
-        seconds = int(at.timestamp())
-        state = encode(Pattern(first_at=seconds, last_at=seconds, total=1, by_type=(1, *EMPTY.by_type[1:])))
+    def seen(self, user_id: int, *times: datetime) -> None:
+        """Write the pattern of somebody who was active at these times."""
+        state = encode(builders.pattern_of(times))
         PatternItem(keys.user(self.bot_id, user_id), keys.PATTERN, state=state, version=1).save()
 
     def outreach(self, user_id: int, campaign: str = "re_engagement", **changes: Any) -> Outreach:

@@ -172,6 +172,26 @@ def test_a_withdrawn_template_fails_the_message_and_not_the_run(bot: Any) -> Non
     assert bot.profile(7).cap_count == 0
 
 
+def test_a_message_is_in_the_language_of_the_users_app(bot: Any) -> None:
+    """The one that the profile has when it is sent."""
+    bot.user(7, language_code="de")
+    bot.plan(7)
+    assert bot.run().sent == 1
+    (request,) = bot.telegram.requests
+    assert request.text.startswith("Hallo Ada! Es ist eine Weile her.")
+
+
+def test_a_text_that_needs_what_the_outreach_does_not_say_fails_the_message_and_not_the_run(bot: Any) -> None:
+    """R56: no reader sees an unfilled brace."""
+    bot.user(7)
+    bot.user(8)
+    unsaid = bot.plan(7, outreach_type=OutreachType.TOPIC_FOLLOW_UP, template="topic_follow_up.came_up")
+    bot.plan(8)
+    report = bot.run()
+    assert (report.sent, report.failed) == (1, {"missing_value": 1})
+    assert (bot.state(unsaid), bot.stored(unsaid).reason) == (S.FAILED, "missing_value")
+
+
 def test_after_an_outage_nothing_expired_is_sent_and_nothing_bursts(bot: Any) -> None:
     """R41: 24 h without a sender; 5 users with 3 messages each, of which 2 have expired."""
     for user in range(1, 6):
@@ -208,6 +228,40 @@ def test_twelve_hours_are_elapsed_time_across_a_change_of_clocks(bot: Any, zone:
     for after_evening in (0 * HOUR, 10 * HOUR, 11 * HOUR, 12 * HOUR - timedelta(seconds=1), 12 * HOUR, 13 * HOUR):
         sent += [after_evening] * bot.run(after_evening).sent
     assert sent == [timedelta(), timedelta(seconds=43_200)]
+
+
+def test_a_message_that_comes_due_at_night_waits_for_the_morning_of_the_zone_they_set(bot: Any) -> None:
+    """R38: 12:00 UTC is 21:00 in Tokyo; two hours later it is night there, until 23:00 UTC."""
+    bot.policy = replace(bot.policy, quiet=(22, 8))
+    bot.user(7, zone="Asia/Tokyo")
+    key = bot.plan(7, due_at=bot.now + 2 * HOUR, expires_at=bot.now + 48 * HOUR)
+    assert bot.run(2 * HOUR).deferred == 1
+    assert bot.stored(key).due_at == bot.now + 11 * HOUR
+    assert bot.run(11 * HOUR - MINUTE).sent == 0
+    assert bot.run(11 * HOUR).sent == 1
+
+
+def test_a_message_whose_morning_comes_too_late_is_suppressed(bot: Any) -> None:
+    """R38: better not at all than at night."""
+    bot.policy = replace(bot.policy, quiet=(22, 8))
+    bot.user(7, zone="Asia/Tokyo")
+    key = bot.plan(7, due_at=bot.now + 2 * HOUR, expires_at=bot.now + 6 * HOUR)
+    assert bot.run(2 * HOUR).suppressed == {"quiet_hours": 1}
+    assert (bot.state(key), bot.stored(key).reason) == (S.SUPPRESSED, "quiet_hours")
+
+
+def test_whose_zone_is_unknown_is_written_to_in_hours_of_their_own(bot: Any) -> None:
+    """R40: of whom nothing is known, 12 to 15 h UTC are safe; who keeps talking at 3 h is up at 3 h."""
+    bot.policy = replace(bot.policy, quiet=(22, 8))
+    night = bot.now.replace(hour=3) + 24 * HOUR
+    for user in (7, 8):
+        bot.user(user)
+    bot.seen(8, *(night - day * 24 * HOUR for day in range(2, 6)))
+    keys = [bot.plan(user, planned_at=bot.now, due_at=night, expires_at=night + 48 * HOUR) for user in (7, 8)]
+    assert (report := bot.run(night - bot.now)).sent == 1
+    assert report.deferred == 1
+    assert bot.state(keys[1]) is S.SENT
+    assert bot.stored(keys[0]).due_at == night.replace(hour=12)
 
 
 # --- Telegram's answers ---

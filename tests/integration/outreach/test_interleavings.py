@@ -28,6 +28,7 @@ from engagement.errors import StoreUnavailableError
 from engagement.services.outreach import ProactiveOutreachService
 from engagement.store import keys
 from engagement.store.table import OutreachItem, PauseItem, ProfileItem
+from tests.builders import always
 
 SEEDS = 150
 LANES = 3
@@ -350,6 +351,7 @@ def naive_sender(world: World) -> None:
             due_at=outreach.due_at,
             expires_at=outreach.expires_at,
             last_interaction_at=None,
+            is_open=always,
             policy=policy,
             now=world.now,
         )

@@ -54,6 +54,7 @@ def deployed(table: str, telegram: FakeTelegram, monkeypatch: pytest.MonkeyPatch
         "CONSENT_POLICY": "ask",
         "MAX_OUTREACHES_PER_USER_PER_DAY": "1",
         "MIN_HOURS_BETWEEN_OUTREACHES": "12",
+        "QUIET_HOURS": "off",
         "SENDS_PER_SECOND": "25",
         "LEASE_SECONDS": "300",
         "OUTREACH_ENABLED": "on",

@@ -95,6 +95,7 @@ class ScorerSettings(Settings):
         checkin_threshold: churn probability [0, 1] over 14 days from which a check-in is planned.
         max_outreaches_per_user_per_day: cap per user-local calendar day.
         min_hours_between_outreaches: elapsed hours between two messages to one user.
+        quiet_hours: local hours without messages, "22-8", or "off".
         ml_prediction_enabled: "off" scores by rules alone.
     """
 
@@ -104,6 +105,7 @@ class ScorerSettings(Settings):
     checkin_threshold: float
     max_outreaches_per_user_per_day: int
     min_hours_between_outreaches: float
+    quiet_hours: str
     ml_prediction_enabled: str
 
 
@@ -117,6 +119,7 @@ class OutreachSenderSettings(Settings):
         consent_policy: as for the webhook; read again in the transaction that commits a message.
         max_outreaches_per_user_per_day: cap per user-local calendar day.
         min_hours_between_outreaches: elapsed hours between two messages to one user.
+        quiet_hours: local hours without messages, "22-8", or "off".
         sends_per_second: ceiling over all users; Telegram allows about 30.
         lease_seconds: how long a claim is held; must exceed the function's timeout.
         outreach_enabled: the kill switch: "off" sends nothing.
@@ -127,6 +130,7 @@ class OutreachSenderSettings(Settings):
     consent_policy: str
     max_outreaches_per_user_per_day: int
     min_hours_between_outreaches: float
+    quiet_hours: str
     sends_per_second: int
     lease_seconds: int
     outreach_enabled: str

@@ -1,5 +1,6 @@
 """The gate: may this message go to this user, and when? Asked when planning, and again at the moment of sending."""
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from enum import StrEnum
@@ -7,8 +8,12 @@ from functools import lru_cache
 from typing import Protocol, Self
 from zoneinfo import ZoneInfo
 
+from engagement.domain.pattern import HOURS_OF_DAY
 from engagement.domain.profile import ConsentPolicy, Profile, may_be_written_to
+from engagement.domain.quiet import IsOpen, open_from
 from engagement.errors import SettingsError
+
+QUIET_HOURS = re.compile(r"(\d{1,2})-(\d{1,2})", re.ASCII)
 
 
 class Reason(StrEnum):
@@ -26,6 +31,8 @@ class Reason(StrEnum):
     """The gap after the previous message ends only after this one has expired."""
     DAILY_CAP = "daily_cap"
     """The day's messages are used up, and the next day begins only after this one has expired."""
+    QUIET_HOURS = "quiet_hours"
+    """The user's quiet hours end only after this one has expired."""
     ALREADY_PLANNED = "already_planned"
     """The same campaign and period again; said by the planner, never by `decide`."""
 
@@ -48,6 +55,11 @@ class Limits(Protocol):
         """Elapsed hours between two messages to one user."""
         ...
 
+    @property
+    def quiet_hours(self) -> str:
+        """Local hours without messages, as "22-8"; or "off"."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
@@ -57,12 +69,14 @@ class Policy:
         consent: whether silence means no.
         max_per_day: messages per user and calendar day of theirs, >= 0.
         min_gap: elapsed time between two messages to one user.
+        quiet: first local hour without messages and the hour in which they end; two equal ones mean none.
         enabled: the kill switch; False sends and plans nothing.
     """
 
     consent: ConsentPolicy
     max_per_day: int
     min_gap: timedelta
+    quiet: tuple[int, int]
     enabled: bool
 
     @classmethod
@@ -70,7 +84,7 @@ class Policy:
         """Read the operator's settings.
 
         Raises:
-            SettingsError: a consent policy that does not exist.
+            SettingsError: a consent policy or quiet hours that do not exist.
         """
         try:
             consent = ConsentPolicy(limits.consent_policy)
@@ -80,8 +94,24 @@ class Policy:
             consent=consent,
             max_per_day=limits.max_outreaches_per_user_per_day,
             min_gap=timedelta(hours=limits.min_hours_between_outreaches),
+            quiet=quiet_of(limits.quiet_hours),
             enabled=enabled,
         )
+
+
+def quiet_of(setting: str) -> tuple[int, int]:
+    """Read quiet hours, "22-8" or "off".
+
+    Raises:
+        SettingsError: it is neither.
+    """
+    if setting == "off":
+        return 0, 0
+    found = QUIET_HOURS.fullmatch(setting)
+    begin, end = map(int, found.groups()) if found else (HOURS_OF_DAY, HOURS_OF_DAY)
+    if max(begin, end) >= HOURS_OF_DAY or begin == end:
+        raise SettingsError(f"QUIET_HOURS is {setting!r}; use two hours of the day, like 22-8, or off")
+    return begin, end
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +157,7 @@ def decide(
     due_at: datetime,
     expires_at: datetime,
     last_interaction_at: datetime | None,
+    is_open: IsOpen,
     policy: Policy,
     now: datetime,
 ) -> Decision:
@@ -138,6 +169,7 @@ def decide(
         due_at: when it was meant to go out.
         expires_at: at this time it is worth nothing any more.
         last_interaction_at: the user's newest interaction; None where coming back does not make the message pointless.
+        is_open: says whether the user may be written to at a moment; see `quiet.open_hours`.
         policy: what the operator allows.
         now: aware UTC.
 
@@ -157,10 +189,12 @@ def decide(
         return Decision(None, Reason.EXPIRED)
     if last_interaction_at is not None and last_interaction_at > planned_at:
         return Decision(None, Reason.NOT_NEEDED_ANY_MORE)
-    return _within_limits(profile, policy, send_at, expires_at)
+    return _within_limits(profile, policy, is_open, send_at, expires_at)
 
 
-def _within_limits(profile: Profile, policy: Policy, send_at: datetime, expires_at: datetime) -> Decision:
+def _within_limits(
+    profile: Profile, policy: Policy, is_open: IsOpen, send_at: datetime, expires_at: datetime
+) -> Decision:
     if profile.next_ok_at is not None:
         send_at = max(send_at, profile.next_ok_at)
     if send_at >= expires_at:
@@ -168,6 +202,10 @@ def _within_limits(profile: Profile, policy: Policy, send_at: datetime, expires_
     send_at = _cap_allows_at(profile, policy, send_at)
     if policy.max_per_day < 1 or send_at >= expires_at:
         return Decision(None, Reason.DAILY_CAP)
+    # Last: waiting longer never breaks the gap or the cap.
+    send_at = open_from(is_open, send_at)
+    if send_at >= expires_at:
+        return Decision(None, Reason.QUIET_HOURS)
     return Decision(send_at, None)
 
 

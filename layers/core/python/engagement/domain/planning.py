@@ -7,7 +7,6 @@ is left alone until they return by themselves. The silence and the number of the
 it again, at any time and by any run, meets itself.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,11 +14,11 @@ from itertools import pairwise
 from statistics import median
 
 from engagement.domain.outreach import OutreachType
-from engagement.domain.pattern import DAY, HOURS_OF_DAY, SLOT, Pattern, last_seen
-from engagement.domain.profile import UNSET_ZONE, Profile
+from engagement.domain.pattern import Pattern, last_seen
+from engagement.domain.profile import Profile
+from engagement.domain.quiet import IsOpen
 from engagement.domain.scores import ChurnScores
-from engagement.domain.timing import SECONDS_OF_HOUR, best_send_time
-from engagement.domain.zone import ZonePosterior, quiet_hours_utc, zone_posterior
+from engagement.domain.timing import best_send_time
 
 CAMPAIGN = "silence"
 MIN_INTERACTIONS = 3
@@ -32,9 +31,6 @@ VALID_FOR = timedelta(days=2)
 """From planning to expiry: the best hour comes within a day, and a sender that was down has another to catch up."""
 GAPS = 20
 """Gaps between active days that say what is usual."""
-
-HABIT_DAYS = 3
-"""Who talks at an hour on that many days is up then: one night is an accident, three are a habit."""
 
 DAILY = timedelta(days=1)
 WEEKLY = timedelta(days=7)
@@ -112,40 +108,16 @@ def silence_outreach(pattern: Pattern, scores: ChurnScores, thresholds: Threshol
     )
 
 
-def send_time(
-    pattern: Pattern, profile: Profile, hours: Sequence[float], weekdays: Sequence[float], now: datetime
-) -> datetime:
+def send_time(hours: Sequence[float], weekdays: Sequence[float], is_open: IsOpen, now: datetime) -> datetime:
     """Return the best time of the next day and night at which the user may be written to.
 
-    Quiet hours go by the zone the user set. Where they set none, by what language and activity say of their zone; and
-    an hour in which they themselves keep being active is none of their quiet ones, wherever they may live.
-
     Args:
-        pattern: the user's.
-        profile: the same user's.
         hours: how good each UTC hour of day is for them, 24 positive numbers.
         weekdays: how good each UTC weekday is, Monday first, positive.
+        is_open: see `quiet.open_hours`.
         now: aware UTC.
     """
-    where: ZonePosterior | str = profile.zone
-    awake: frozenset[int] = frozenset()
-    if profile.zone == UNSET_ZONE:
-        where, awake = zone_posterior(pattern, profile.language_code), habitual_hours(pattern)
-    quiet = {day: quiet_hours_utc(where, day) for day in (now.date(), (now + BEST_HOUR_WITHIN).date())}
-    return best_send_time(
-        hours,
-        now,
-        within=BEST_HOUR_WITHIN,
-        weekdays=weekdays,
-        is_open=lambda at: at.hour in awake or not quiet[at.date()][at.hour],
-    )
-
-
-def habitual_hours(pattern: Pattern) -> frozenset[int]:
-    """Return the UTC hours in which the user was active on at least `HABIT_DAYS` of their last 60 days."""
-    active = {(slot * SLOT // DAY, slot * SLOT // SECONDS_OF_HOUR % HOURS_OF_DAY) for slot in pattern.slots}
-    days = Counter(hour for _, hour in active)
-    return frozenset(hour for hour, count in days.items() if count >= HABIT_DAYS)
+    return best_send_time(hours, now, within=BEST_HOUR_WITHIN, weekdays=weekdays, is_open=is_open)
 
 
 def rested(profile: Profile, min_gap: timedelta, now: datetime) -> bool:

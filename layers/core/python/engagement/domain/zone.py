@@ -394,9 +394,14 @@ def checked_zone(name: str) -> str:
     Raises:
         BadZoneError: not a name of the IANA database, in its spelling.
     """
-    if not _NAME.fullmatch(name) or name not in _names():
+    if not is_zone(name):
         raise BadZoneError(f"{name[:64]!a} is no time zone; take a name like Europe/Berlin, spelled like this")
     return name
+
+
+def is_zone(name: str) -> bool:
+    """Say whether a name is one of the IANA database, in its spelling."""
+    return bool(_NAME.fullmatch(name)) and name in _names()
 
 
 @lru_cache(maxsize=1)

@@ -13,6 +13,7 @@ from engagement.domain import gate, templates
 from engagement.domain.gate import Decision, Policy, Reason
 from engagement.domain.outreach import Outreach, OutreachState, OutreachType
 from engagement.domain.profile import Profile
+from engagement.domain.quiet import IsOpen
 from engagement.domain.tick import Tick
 from engagement.services.sending import MARGIN_SECONDS, DeliveryReport, Run, StopReason
 from engagement.services.transport import OutreachStore, Transport
@@ -39,6 +40,7 @@ class ProactiveOutreachService:
         trigger: str,
         due_at: datetime,
         expires_at: datetime,
+        is_open: IsOpen,
         policy: Policy,
         now: datetime,
     ) -> Decision:
@@ -53,6 +55,7 @@ class ProactiveOutreachService:
             trigger: why it is planned, in a short code safe to log.
             due_at: when we would like to send it.
             expires_at: after this it is worth nothing.
+            is_open: says whether the user may be written to at a moment; see `quiet.open_hours`.
             policy: what the operator allows.
             now: aware UTC.
 
@@ -65,6 +68,7 @@ class ProactiveOutreachService:
             due_at=due_at,
             expires_at=expires_at,
             last_interaction_at=None,
+            is_open=is_open,
             policy=policy,
             now=now,
         )

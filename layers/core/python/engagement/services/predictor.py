@@ -17,9 +17,11 @@ from engagement.domain.pattern import DAY, EMPTY, HOURS_OF_DAY, Pattern
 from engagement.domain.planning import Thresholds, send_time
 from engagement.domain.population import Population
 from engagement.domain.profile import Profile
+from engagement.domain.quiet import open_hours
 from engagement.domain.scores import ACTIVE_DAYS, ChurnScores, rule
 from engagement.domain.tick import Tick
 from engagement.domain.timing import hour_features, hour_shares
+from engagement.domain.zone import QUIET
 from engagement.errors import ModelUnavailableError, UnknownUserError
 from engagement.services.models import RULES, Models
 
@@ -154,6 +156,7 @@ class BehavioralPredictor:
         population: Callable[[datetime], Population],
         models: Models | None,
         thresholds: Thresholds,
+        quiet: tuple[int, int] = QUIET,
         trainer: Trainer | None = None,
     ) -> None:
         """Wire it.
@@ -161,10 +164,11 @@ class BehavioralPredictor:
         Args:
             bot_id: whose users are asked about.
             patterns: where they are read.
-            profiles: who the users are; read only for those who have no pattern.
+            profiles: who the users are.
             population: what the bot's users are like at a time.
             models: those that serve; None answers by rules alone.
             thresholds: the scores from which we write.
+            quiet: first local hour without messages and the hour in which they end.
             trainer: None where this installation does not train.
         """
         self._bot_id = bot_id
@@ -173,6 +177,7 @@ class BehavioralPredictor:
         self._population = population
         self._models = models
         self._thresholds = thresholds
+        self._quiet = quiet
         self._trainer = trainer
 
     def predict_churn_risk(self, user_id: int, *, now: datetime) -> ChurnPrediction:
@@ -236,7 +241,7 @@ class BehavioralPredictor:
         return TimingPrediction(
             hours=shares,
             best_hour=ranked[0],
-            best_at=send_time(pattern, profile, shares, population.weekdays, now),
+            best_at=send_time(shares, population.weekdays, open_hours(pattern, profile, self._quiet), now),
             top_hours=tuple(ranked[:TOP_HOURS]),
             confidence=sum(shares[hour] for hour in ranked[:TOP_HOURS]),
             scored_by=scored_by,

@@ -20,6 +20,7 @@ from engagement.domain.pattern_bytes import decode
 from engagement.domain.planning import REST, Candidate, Thresholds, next_due_at, rested, send_time, silence_outreach
 from engagement.domain.population import BUNDLED, Population
 from engagement.domain.profile import Profile
+from engagement.domain.quiet import IsOpen, open_hours
 from engagement.domain.scores import ChurnScores, rule_scores
 from engagement.domain.tick import Tick
 from engagement.domain.timing import hour_features, hour_shares
@@ -87,6 +88,7 @@ class OutreachPlanner(Protocol):
         trigger: str,
         due_at: datetime,
         expires_at: datetime,
+        is_open: IsOpen,
         policy: Policy,
         now: datetime,
     ) -> Decision:
@@ -397,7 +399,7 @@ class Scoring:
     def _schedule(
         self, candidate: Candidate, period: str, profile: Profile, pattern: Pattern, run: _Run
     ) -> tuple[str, str]:
-        hours = self._predict_hours(pattern, run)
+        hours, is_open = self._predict_hours(pattern, run), open_hours(pattern, profile, self._policy.quiet)
         decision = self._planner.schedule_proactive_outreach(
             profile,
             outreach_type=candidate.outreach_type,
@@ -405,8 +407,9 @@ class Scoring:
             period=period,
             priority=candidate.priority,
             trigger=candidate.trigger,
-            due_at=send_time(pattern, profile, hours, run.population.weekdays, run.now),
+            due_at=send_time(hours, run.population.weekdays, is_open, run.now),
             expires_at=candidate.expires_at,
+            is_open=is_open,
             policy=self._policy,
             now=run.now,
         )
