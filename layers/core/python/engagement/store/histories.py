@@ -62,8 +62,11 @@ def _scan(segment: int, of: int, page: int | None) -> Iterator[dict[str, Any]]:
 
 
 def _history(items: Iterator[dict[str, Any]], now: datetime) -> list[Interaction]:
-    """Return what may be learned from one user's items; nothing where they did not allow it."""
-    history: list[Interaction] = []
+    """Return what may be learned from one user's items; nothing where they did not allow it.
+
+    The profile comes last, so interactions wait unparsed: those of users who did not allow it may be most of all.
+    """
+    found: list[dict[str, Any]] = []
     allowed = erased = False
     for item in items:
         sk = item["sk"]["S"]
@@ -71,11 +74,14 @@ def _history(items: Iterator[dict[str, Any]], now: datetime) -> list[Interaction
             erased = True
         elif sk == keys.PROFILE:
             allowed = item.get("consent_ml", {}).get("BOOL") is True
-        elif sk.startswith(keys.INTERACTION_PREFIX) and len(history) <= MOST_INTERACTIONS and not _expired(item, now):
-            with suppress(BadUpdateError):
-                history.append(interaction_of(item))
-    if erased or not allowed or len(history) > MOST_INTERACTIONS:
+        elif sk.startswith(keys.INTERACTION_PREFIX) and len(found) <= MOST_INTERACTIONS and not _expired(item, now):
+            found.append(item)
+    if erased or not allowed or len(found) > MOST_INTERACTIONS:
         return []
+    history = []
+    for item in found:
+        with suppress(BadUpdateError):
+            history.append(interaction_of(item))
     return sorted(history, key=lambda interaction: (interaction.occurred_at, interaction.update_id))
 
 
