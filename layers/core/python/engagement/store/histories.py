@@ -64,7 +64,7 @@ def _scan(segment: int, of: int, page: int | None) -> Iterator[dict[str, Any]]:
 def _history(items: Iterator[dict[str, Any]], now: datetime) -> list[Interaction]:
     """Return what may be learned from one user's items; nothing where they did not allow it.
 
-    The profile comes last, so interactions wait unparsed: those of users who did not allow it may be most of all.
+    The profile comes last, so interactions wait unparsed: most users may not have allowed it.
     """
     found: list[dict[str, Any]] = []
     allowed = erased = False
