@@ -120,12 +120,16 @@ def main(sizes: Sequence[int]) -> None:
     states = [encode(made_up(random.Random(seed))) for seed in folded]
 
     read, write = table_seconds(states, models.churn.version if models.churn else "")
-    split = Table("users", "users/s", title="One run, a core's µs per user")
-    for part in PARTS:
-        split.add_column(part)
-    for users in track(sizes, description="scoring", console=console, transient=True):
-        split.add_row(*row_of(users, states, models, read, write))
+    split = Table("", *(f"{users:,} users" for users in sizes), title="One run, a core's µs per user")
+    columns = [
+        column_of(users, states, models, read, write)
+        for users in track(sizes, description="scoring", console=console, transient=True)
+    ]
+    for part, *figures in zip(PARTS, *columns, strict=True):
+        split.add_row(part, *figures)
     console.print(split)
+    hours = cpu_seconds(lambda: write_to(states, models)) / len(states)
+    console.print(f"and {hours * 1e6:.0f} µs for each user who is to be written to: best hour by ONNX, quiet hours")
     console.print(beside_scikit_learn(states, models))
 
     writing = Table("writers", "users/s", "x one writer", title=f"Writes answered after {ANSWER_SECONDS * 1e3:.0f} ms")
@@ -137,10 +141,10 @@ def main(sizes: Sequence[int]) -> None:
     console.print(writing)
 
 
-PARTS = ("read", "decode", "features", "churn ONNX", "mood ONNX", "timing ONNX", "plan", "census", "rest", "write")
+PARTS = ("read", "decode", "features", "churn ONNX", "mood ONNX", "plan", "census", "rest", "write", "users/s")
 
 
-def row_of(users: int, states: list[bytes], models: ServingModels, read: float, write: float) -> tuple[str, ...]:
+def column_of(users: int, states: list[bytes], models: ServingModels, read: float, write: float) -> list[str]:
     """Measure a run over `users` users in memory, and its parts over the same patterns; the table's share is given."""
     repeats = 3 if users <= SIZES[1] else 1
     memory = cpu_seconds(lambda: run(Memory(states, users), models, 1), repeats) / users
@@ -148,11 +152,6 @@ def row_of(users: int, states: list[bytes], models: ServingModels, read: float, 
     rows = [features(pattern, NOW) for pattern in patterns]
     moods = [mood_features(pattern, BUNDLED, NOW) for pattern in patterns]
     answers = models.churn.predict(rows) if models.churn else []
-    leaving = [
-        hour_features(pattern, BUNDLED, NOW)
-        for pattern, scores in zip(patterns, answers, strict=True)
-        if silence_outreach(pattern, scores, THRESHOLDS, NOW)
-    ]
     parts = [
         cpu_seconds(action) / len(states)
         for action in (
@@ -160,21 +159,25 @@ def row_of(users: int, states: list[bytes], models: ServingModels, read: float, 
             lambda: [(features(p, NOW), mood_features(p, BUNDLED, NOW)) for p in patterns],
             lambda: [models.churn.predict(batch) for batch in batches(rows, BATCH)],
             lambda: [models.mood.predict(batch) for batch in batches(moods, BATCH)],
-            lambda: [models.timing.predict([row]) for row in leaving],
             lambda: [planned(p, scores) for p, scores in zip(patterns, answers, strict=True)],
             lambda: census_of(patterns, rows, answers),
         )
     ]
     figures = (read, *parts, memory - sum(parts), write)
-    return (str(users), f"{1 / (read + memory + write):.0f}", *(f"{figure * 1e6:.1f}" for figure in figures))
+    return [*(f"{figure * 1e6:.1f}" for figure in figures), f"{1 / (read + memory + write):.0f}"]
 
 
 def planned(pattern: Pattern, scores: ChurnScores) -> object:
-    """Ask what a run asks about each user once they are scored, and when to write to those whom it calls for."""
-    if silence_outreach(pattern, scores, THRESHOLDS, NOW):
-        hour_features(pattern, BUNDLED, NOW)
-        send_time(BUNDLED.hours, BUNDLED.weekdays, open_hours(pattern, profile(), QUIET), NOW)
-    return next_due_at(pattern, NOW)
+    """Ask what a run asks about each user once they are scored."""
+    return silence_outreach(pattern, scores, THRESHOLDS, NOW), next_due_at(pattern, NOW)
+
+
+def write_to(states: list[bytes], models: ServingModels) -> None:
+    """Ask of each when to write to them, as of the few who are to be written to."""
+    for state in states:
+        pattern = decode(state)
+        (hours,) = models.timing.predict([hour_features(pattern, BUNDLED, NOW)])
+        send_time(hours, BUNDLED.weekdays, open_hours(pattern, profile(), QUIET), NOW)
 
 
 def census_of(patterns: Sequence[Pattern], rows: Sequence[tuple[float, ...]], answers: Sequence[ChurnScores]) -> Census:
