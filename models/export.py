@@ -21,7 +21,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 
 from engagement.clients.predictor import CHURN, INPUT, MOOD, TIMING, ChurnModel, Interface, MoodModel, TimingModel
-from engagement.domain.champion import CARD_FILE, MODEL_FILE
+from engagement.domain.champion import CARD_FILE, GOLDEN_FILE, MODEL_FILE
 from engagement.domain.features import BIN_EDGES, NAMES, bins_of, features
 from engagement.domain.mood import mood_features
 from engagement.domain.pattern import EMPTY, HOURS_OF_DAY, Pattern, fold
@@ -32,7 +32,6 @@ from models.dataset import HORIZONS, ChurnExamples, Dataset, interaction
 from models.metrics import Numbers
 from models.train import REGULARISATION, TIMING_RIDGE, TrainedMood, hour_shares, moods, probabilities, weights
 
-GOLDEN_FILE = "golden.json"
 OPSET = {"": 18, "ai.onnx.ml": 3}
 IR_VERSION = 8
 TOLERANCE = 1e-5

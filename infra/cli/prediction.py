@@ -59,7 +59,7 @@ def show_prediction(target: Target, user_id: int, now: datetime, out: Console) -
 
 def _predictor(bot_id: int, settings: dict[str, str]) -> BehavioralPredictor:
     from engagement.clients.serving import serving_models
-    from engagement.services.scoring import population_at
+    from engagement.services.population import population_at
     from engagement.store.censuses import Censuses
     from engagement.store.patterns import Patterns
     from engagement.store.profiles import Profiles

@@ -1,6 +1,7 @@
 """Start and stop the local AWS (ministack), in its own environment, on loopback, with its files on tmpfs."""
 
 import contextlib
+import http.client
 import os
 import shutil
 import signal
@@ -8,8 +9,6 @@ import socket
 import subprocess
 import tempfile
 import time
-import urllib.error
-import urllib.request
 import uuid
 from pathlib import Path
 from typing import Self
@@ -131,13 +130,22 @@ class Emulator:
         )
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline and self._process.poll() is None:
-            with contextlib.suppress(urllib.error.URLError, OSError):
-                urllib.request.urlopen(f"{self.endpoint}/_ministack/health", timeout=1).close()  # noqa: S310 - our own
+            if self._is_healthy():
                 return
             time.sleep(0.05)
         raise LocalAwsError(
             f"the local AWS did not answer on port {self.port} within {START_SECONDS} s; it said:\n{self.log_tail()}"
         )
+
+    def _is_healthy(self) -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=1)
+        try:
+            connection.request("GET", "/_ministack/health")
+            return connection.getresponse().status == http.HTTPStatus.OK
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
 
     def log_tail(self, characters: int = 2_000) -> str:
         """Return the end of its log."""

@@ -22,8 +22,8 @@ from engagement.domain.sentiment import level, sentiment
 from engagement.domain.tick import Tick
 from engagement.domain.words import words
 from engagement.services.analyzer import EngagementAnalyzer
+from engagement.services.population import population_at
 from engagement.services.predictor import BehavioralPredictor
-from engagement.services.scoring import population_at
 from engagement.store.censuses import Censuses
 from engagement.store.patterns import Patterns
 from engagement.store.profiles import Profiles

@@ -111,7 +111,7 @@ def test_a_write_whose_answer_was_lost_is_counted_once(table: str, monkeypatch: 
 
 def test_rivals_without_end_are_trouble(table: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Censuses, "_merge", lambda *_: False)
-    monkeypatch.setattr("engagement.store.censuses.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("engagement.store.table.time.sleep", lambda seconds: None)
 
     with pytest.raises(StoreUnavailableError):
         Censuses().add(BOT, DAY, 0, census())

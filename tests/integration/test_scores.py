@@ -151,7 +151,7 @@ class Reluctant:
             return answer | {"UnprocessedKeys": {table_name: {"Keys": raw, "ConsistentRead": True}}}
 
         monkeypatch.setattr(connection(), "batch_get_item", batch_get_item)
-        monkeypatch.setattr("engagement.store.scores.time.sleep", lambda seconds: None)
+        monkeypatch.setattr("engagement.store.table.time.sleep", lambda seconds: None)
 
 
 def test_keys_that_dynamodb_puts_off_are_asked_for_again(table: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from engagement.domain.explanation import duration, silence_words
-from engagement.domain.mood import MoodTrend
+from engagement.domain.mood import Direction, MoodTrend
 from engagement.domain.outreach import OutreachType
 from engagement.domain.pattern import DAY, TYPES, Pattern, last_seen
 from engagement.domain.planning import MIN_INTERACTIONS, MIN_SILENCE, Thresholds, usual_gap
@@ -136,7 +136,7 @@ def _against(outreach_type: OutreachType, reason: ActionReason, words: str) -> A
 
 def _mood_support(trend: MoodTrend) -> Action:
     this = OutreachType.MOOD_SUPPORT
-    if trend.direction == "declining":
+    if trend.direction is Direction.DECLINING:
         words = f"the last fortnight's messages are {-trend.change:.2f} darker than those before"
         return Action(outreach_type=this, score=1.0, reason=R.MOOD_DECLINING, words=words)
     if trend.standard_error == float("inf"):

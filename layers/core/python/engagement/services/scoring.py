@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import batched, repeat
 from typing import Any, NamedTuple, Protocol
 
-from engagement.domain.census import Census, Tally, population
+from engagement.domain.census import Tally
 from engagement.domain.due import DuePattern, Scored
 from engagement.domain.features import features
 from engagement.domain.gate import Decision, Policy
@@ -18,7 +18,7 @@ from engagement.domain.outreach import Outreach, OutreachKey, OutreachType
 from engagement.domain.pattern import HOURS_OF_DAY, Pattern
 from engagement.domain.pattern_bytes import decode
 from engagement.domain.planning import REST, Candidate, Thresholds, next_due_at, rested, send_time, silence_outreach
-from engagement.domain.population import BUNDLED, Population
+from engagement.domain.population import Population
 from engagement.domain.profile import Profile
 from engagement.domain.quiet import IsOpen, open_hours
 from engagement.domain.scores import ChurnScores, rule_scores
@@ -26,6 +26,7 @@ from engagement.domain.tick import Tick
 from engagement.domain.timing import hour_features, hour_shares
 from engagement.errors import BadPatternError, ModelUnavailableError
 from engagement.services.models import RULES, Models
+from engagement.services.population import CensusStore, population_at
 
 BATCH = 500
 """Users per model call: from here on a bigger batch saves nothing, and this one is held in a few megabytes."""
@@ -101,18 +102,6 @@ class OutreachReader(Protocol):
 
     def get(self, key: OutreachKey) -> Outreach | None:
         """Read one."""
-        ...
-
-
-class CensusStore(Protocol):
-    """Where the counts of each day's passes are added up; see `store.censuses`."""
-
-    def add(self, bot_id: int, day: date, share: int, census: Census) -> None:
-        """Add to what the day's earlier passes over this share counted."""
-        ...
-
-    def of_days(self, bot_id: int, first_day: date, last_day: date) -> Census:
-        """Return the sum over all shares of these days."""
         ...
 
 
@@ -419,22 +408,3 @@ class Scoring:
 def _are_probabilities(scores: ChurnScores) -> bool:
     """NaN is no probability either: it compares as false."""
     return all(0 <= score <= 1 for score in (scores.churn_7d, scores.churn_14d, scores.churn_30d))
-
-
-def population_at(censuses: CensusStore, bot_id: int, now: datetime) -> Population:
-    """Return what the bot's users are like, by the census of the day before, or of the one before that.
-
-    Args:
-        censuses: where the counts are.
-        bot_id: whose users.
-        now: aware UTC; today's census is not over yet.
-
-    Raises:
-        StoreUnavailableError: DynamoDB is in trouble.
-    """
-    for days_ago in (1, 2):
-        day = now.date() - timedelta(days=days_ago)
-        census = censuses.of_days(bot_id, day, day)
-        if census.users:
-            return population(census)
-    return BUNDLED

@@ -1,8 +1,6 @@
 """Scoring: the counts of each pass, added up by day and share of the users."""
 
 import json
-import random
-import time
 import zlib
 from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
@@ -18,7 +16,7 @@ from engagement.domain.census import Census, Outcomes
 from engagement.domain.features import VERSION
 from engagement.errors import StoreUnavailableError
 from engagement.store import keys
-from engagement.store.table import CONDITION_FAILED, CensusItem, translated
+from engagement.store.table import CONDITION_FAILED, CensusItem, back_off, translated
 
 KEPT = timedelta(days=100)
 ATTEMPTS = 8
@@ -39,7 +37,7 @@ class Censuses:
         token = uuid4().hex
         for attempt in range(ATTEMPTS):
             if attempt:
-                time.sleep(BACK_OFF_SECONDS * 2**attempt * random.uniform(0.5, 1))  # noqa: S311 - not a secret
+                back_off(attempt, BACK_OFF_SECONDS)
             if self._merge(bot_id, day, share, census, token):
                 return
         raise StoreUnavailableError(f"a census was changed by others {ATTEMPTS} times in a row")

@@ -38,6 +38,7 @@ from engagement.store.table import (
     OutreachItem,
     ProfileItem,
     connection,
+    holds,
     translated,
 )
 
@@ -357,8 +358,8 @@ def _allows_message(charge: Charge, policy: Policy, now: datetime) -> Condition:
         if policy.consent is ConsentPolicy.ASK
         else ProfileItem.consent != Consent.DECLINED
     )
-    not_stopped = ProfileItem.opted_out == False  # noqa: E712 - a condition for DynamoDB
-    not_blocked = ProfileItem.blocked == False  # noqa: E712 - a condition for DynamoDB
+    not_stopped = holds(ProfileItem.opted_out, False)
+    not_blocked = holds(ProfileItem.blocked, False)
     gap_is_over = ProfileItem.next_ok_at.does_not_exist() | (ProfileItem.next_ok_at <= now)
     same_zone = ProfileItem.zone == charge.zone
     if charge.first_of_day:

@@ -24,6 +24,7 @@ from engagement.store.table import (
     ProfileItem,
     TombstoneItem,
     connection,
+    holds,
     keyed,
     translated,
 )
@@ -64,7 +65,7 @@ class Profiles:
         consent_ml_at = ProfileItem.consent_ml_at
         applies = consent_ml_at.does_not_exist() | (consent_ml_at < at)
         if not granted:
-            applies |= (consent_ml_at == at) & (ProfileItem.consent_ml == True)  # noqa: E712 - builds an expression
+            applies |= (consent_ml_at == at) & holds(ProfileItem.consent_ml, True)
         changes = {"consent_ml": ProfileItem.consent_ml.set(granted), "consent_ml_at": consent_ml_at.set(at)}
         return self._change(bot_id, user_id, changes, applies, at, contact)
 
@@ -72,7 +73,7 @@ class Profiles:
         """End outreach to the user (/stop), unless they took that back later; in one and the same second, out wins."""
         opted_out_at = ProfileItem.opted_out_at
         is_newest = opted_out_at.does_not_exist() | (opted_out_at < at)
-        is_same_second = (opted_out_at == at) & (ProfileItem.opted_out == False)  # noqa: E712 - builds an expression
+        is_same_second = (opted_out_at == at) & holds(ProfileItem.opted_out, False)
         changes = {
             "opted_out": ProfileItem.opted_out.set(True),
             "opted_out_at": opted_out_at.set(at),
@@ -98,7 +99,7 @@ class Profiles:
         status_at = ProfileItem.status_at
         applies = status_at.does_not_exist() | (status_at < at)
         if not blocked:
-            applies |= (status_at == at) & (ProfileItem.blocked == True)  # noqa: E712 - builds an expression
+            applies |= (status_at == at) & holds(ProfileItem.blocked, True)
         changes = {"blocked": ProfileItem.blocked.set(blocked), "status_at": status_at.set(at), "epoch": _next_epoch()}
         return self._change(bot_id, user_id, changes, applies, at, contact)
 

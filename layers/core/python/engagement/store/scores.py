@@ -4,8 +4,6 @@ A score is written once per due time: the write moves `due_at` on, on condition 
 So two overlapping runs score a user once, and an index that lags behind costs a read and nothing else.
 """
 
-import random
-import time
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from heapq import nlargest
@@ -23,7 +21,7 @@ from engagement.domain.scores import ChurnScores
 from engagement.errors import StoreUnavailableError
 from engagement.store import keys
 from engagement.store.due import due_rows
-from engagement.store.table import CONDITION_FAILED, Item, PatternItem, connection, translated
+from engagement.store.table import CONDITION_FAILED, Item, PatternItem, back_off, connection, translated
 
 PAGE = 250
 """Rows of the index per Query."""
@@ -63,7 +61,7 @@ class Scores:
             wanted: list[Any] = [{"pk": keys.user(*user), "sk": keys.PATTERN} for user in dict.fromkeys(chunk)]
             for attempt in range(BATCH_GET_ATTEMPTS):
                 if attempt:
-                    time.sleep(BACK_OFF_SECONDS * 2**attempt * random.uniform(0.5, 1))  # noqa: S311 - not a secret
+                    back_off(attempt, BACK_OFF_SECONDS)
                 with translated():
                     answer = connection().batch_get_item(Item.Meta.table_name, wanted, consistent_read=True)
                 yield from map(_due_pattern, answer[RESPONSES][Item.Meta.table_name])

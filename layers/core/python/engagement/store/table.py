@@ -6,6 +6,8 @@ of an item that must exist says so (an update creates what is missing, and would
 """
 
 import math
+import random
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -22,6 +24,7 @@ from pynamodb.attributes import (
 from pynamodb.connection import Connection
 from pynamodb.constants import NUMBER
 from pynamodb.exceptions import PynamoDBException
+from pynamodb.expressions.condition import Condition
 from pynamodb.indexes import GlobalSecondaryIndex, KeysOnlyProjection
 from pynamodb.models import Model
 
@@ -285,6 +288,24 @@ def translated() -> Iterator[None]:
         yield
     except PynamoDBException as error:
         raise StoreUnavailableError(f"DynamoDB: {error.cause_response_code or type(error).__name__}") from error
+
+
+def holds(flag: BooleanAttribute, value: bool) -> Condition:
+    """Return the condition that a flag is there and has this value."""
+    # Compared with a variable: `== False` reads like a slip, and is taken for one.
+    condition: Condition = flag == value
+    return condition
+
+
+def back_off(attempt: int, seconds: float) -> None:
+    """Wait before the next attempt, twice as long each time and never as long as a rival that failed with us.
+
+    Args:
+        attempt: failed so far, from 1.
+        seconds: about half of what to wait before the second attempt.
+    """
+    jitter = random.uniform(0.5, 1)  # noqa: S311 - it spreads load; nothing depends on nobody guessing it
+    time.sleep(seconds * 2**attempt * jitter)
 
 
 def keyed(model: type[Any], pk: str, sk: str) -> Any:
