@@ -12,8 +12,11 @@ from typing import Any, Self
 from urllib.parse import urlparse
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from engagement.clients.llm import DEFAULT, DEFAULT_MODELS
+from engagement.domain.experiment import Shares
 from engagement.domain.gate import quiet_of
 from engagement.errors import SettingsError
+from engagement.settings import PlannerSettings, Settings
 
 PRODUCTION_STAGE = "prod"
 LOCAL_STAGE = "local"
@@ -69,8 +72,18 @@ class DeploymentConfig:
         max_outreaches_per_user_per_day: cap per user-local calendar day.
         min_hours_between_outreaches: elapsed hours between two messages to one user.
         quiet_hours: hours of the user's day without messages, like "22-8"; or "off".
+        rollout: percent of users whom each type may reach, like "100,re_engagement=20"; 0 turns a type off.
+        daily_budget: messages a UTC day to all users together; 0 sets no limit.
+        experiment: name of the running experiment; another one draws the control groups anew and measures from there.
+        control_percent: percent of users who are never written to, so that the effect can be measured.
+        type_control: percent of the others who are held out of each type, like "10,mood_support=0".
+        template_choice: "thompson" (learns from 1,000 sends on which text works) or "fixed" (an even split).
         sends_per_second: ceiling over all users; Telegram allows about 30.
-        outreach_enabled: the kill switch: "off" sends nothing.
+        outreach_enabled: the kill switch: "off" plans and sends nothing.
+        ai_message_enhancement: "off", "bedrock", "openai" or "anthropic": lets a language model rephrase templates.
+        ai_model: name of the provider's model; "default" takes a small one.
+        ai_daily_budget: calls of the language model a UTC day.
+        ai_api_url: address of the provider, or "default"; plain http only on this machine.
         ml_prediction_enabled: "off" scores by rules alone.
         score_shards: how many scorers share the users, [1, 16].
         training_enabled: "off" trains only when asked to: `rekindle models train`.
@@ -95,8 +108,18 @@ class DeploymentConfig:
     max_outreaches_per_user_per_day: int = 1
     min_hours_between_outreaches: float = 12.0
     quiet_hours: str = "22-8"
+    rollout: str = "100"
+    daily_budget: int = 0
+    experiment: str = "first"
+    control_percent: float = 10.0
+    type_control: str = "10"
+    template_choice: str = "thompson"
     sends_per_second: int = 25
     outreach_enabled: str = "on"
+    ai_message_enhancement: str = "off"
+    ai_model: str = "default"
+    ai_daily_budget: int = 200
+    ai_api_url: str = "default"
     ml_prediction_enabled: str = "on"
     score_shards: int = 1
     training_enabled: str = "on"
@@ -143,6 +166,22 @@ class DeploymentConfig:
         return parameter_name(self.stage, "bot-token")
 
     @property
+    def planning(self) -> dict[str, Any]:
+        """Everything of `PlannerSettings` that the operator chooses, by its name."""
+        chosen = {field.name for field in dataclasses.fields(PlannerSettings)}
+        return {name: getattr(self, name) for name in chosen - {field.name for field in dataclasses.fields(Settings)}}
+
+    @property
+    def bedrock_model(self) -> str:
+        """Name of the model or global profile that Bedrock is asked for."""
+        return DEFAULT_MODELS["bedrock"] if self.ai_model == DEFAULT else self.ai_model
+
+    @property
+    def ai_key_parameter(self) -> str:
+        """Name of the parameter with the key of the language model's provider; Bedrock needs none."""
+        return parameter_name(self.stage, "ai-key")
+
+    @property
     def webhook_secret_parameter(self) -> str:
         """Name of the parameter with the webhook's secret token."""
         return parameter_name(self.stage, "webhook-secret")
@@ -153,11 +192,24 @@ class DeploymentConfig:
         return parameter_name(self.stage, "webhook-secret-previous")
 
     def _check(self) -> None:
+        self._check_choices()
+        self._check_numbers()
+        self._check_names()
+        self._check_rules()
+        self._check_address("telegram_api_url")
+        if self.ai_api_url != DEFAULT:
+            self._check_address("ai_api_url")
+
+    def _check_choices(self) -> None:
         for key in SWITCHES:
             self._check_one_of(key, ("on", "off"))
         self._check_one_of("architecture", ("arm64", "x86_64"))
         self._check_one_of("consent_policy", ("ask", "assume"))
         self._check_one_of("log_retention_days", LOG_RETENTION_DAYS)
+        self._check_one_of("template_choice", ("thompson", "fixed"))
+        self._check_one_of("ai_message_enhancement", ("off", "bedrock", "openai", "anthropic"))
+
+    def _check_numbers(self) -> None:
         for key, low, high in (
             ("bot_id", 1, 2**52 - 1),
             ("interaction_ttl_days", 1, 3650),
@@ -166,12 +218,17 @@ class DeploymentConfig:
             ("checkin_threshold", 0, 1),
             ("max_outreaches_per_user_per_day", 1, 10),
             ("min_hours_between_outreaches", 0, 24 * 30),
+            ("daily_budget", 0, 10_000_000),
+            ("control_percent", 0, 90),
+            ("ai_daily_budget", 0, 1_000_000),
             ("sends_per_second", 1, 30),
             ("score_shards", 1, 16),
             ("min_training_samples", 1, 1_000_000),
         ):
             if not low <= getattr(self, key) <= high:
                 raise ConfigError(f"`{key}` is {getattr(self, key)}; it must be from {low} to {high}")
+
+    def _check_names(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9-]{0,19}", self.stage):
             raise ConfigError(
                 f"`stage` is {self.stage!r}; use up to 20 lower-case letters, digits and -: `-c stage=test`"
@@ -182,16 +239,15 @@ class DeploymentConfig:
             raise ConfigError(
                 f"`alarm_email` is {self.alarm_email!r}; type an address: `-c alarm_email=you@example.com`"
             )
-        try:
-            quiet_of(self.quiet_hours)
-        except SettingsError as error:
+        if self.ai_message_enhancement == "bedrock" and re.match(r"[a-z]{2,5}\.", self.bedrock_model):
             raise ConfigError(
-                f"`quiet_hours` is {self.quiet_hours!r}; type two hours of the day, or off: `-c quiet_hours=22-8`"
-            ) from error
-        url = urlparse(self.telegram_api_url)
-        if not url.hostname or not (url.scheme == "https" or (url.scheme == "http" and url.hostname in LOOPBACK)):
+                f"`ai_model` is {self.ai_model!r}: the permission names exact models, so use one of your region or a "
+                f"profile that begins with global.: `-c ai_model={DEFAULT_MODELS['bedrock']}`"
+            )
+        if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]{0,39}", self.experiment):
             raise ConfigError(
-                f"`telegram_api_url` is {self.telegram_api_url!r}; use https://... (http only for 127.0.0.1)"
+                f"`experiment` is {self.experiment!r}; use up to 40 lower-case letters, digits, -, _ and .: "
+                "`-c experiment=spring-2027`"
             )
         try:
             ZoneInfo(self.schedule_timezone)
@@ -200,6 +256,26 @@ class DeploymentConfig:
                 f"`schedule_timezone` is {self.schedule_timezone!r}; "
                 "type an IANA zone: `-c schedule_timezone=Europe/Berlin`"
             ) from error
+
+    def _check_rules(self) -> None:
+        try:
+            quiet_of(self.quiet_hours)
+        except SettingsError as error:
+            raise ConfigError(
+                f"`quiet_hours` is {self.quiet_hours!r}; type two hours of the day, or off: `-c quiet_hours=22-8`"
+            ) from error
+        for key in ("rollout", "type_control"):
+            try:
+                Shares.parse(getattr(self, key), key)
+            except SettingsError as error:
+                raise ConfigError(f"{error}: `-c {key}=100,re_engagement=20`") from error
+
+    def _check_address(self, key: str) -> None:
+        address = getattr(self, key)
+        url = urlparse(address)
+        is_safe = url.scheme == "https" or (url.scheme == "http" and url.hostname in LOOPBACK)
+        if not (url.hostname and is_safe):
+            raise ConfigError(f"`{key}` is {address!r}; use https://... (http only for 127.0.0.1)")
 
     def _check_one_of(self, key: str, allowed: tuple[object, ...]) -> None:
         if getattr(self, key) not in allowed:

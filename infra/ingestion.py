@@ -54,6 +54,7 @@ class Ingestion(Construct):
                 interaction_ttl_days=config.interaction_ttl_days,
                 flood_limit_per_minute=config.flood_limit_per_minute,
                 virtual_clock=config.virtual_clock,
+                ai_message_enhancement=config.ai_message_enhancement,
             ),
             surroundings=surroundings,
             timeout=Duration.seconds(15),  # below the 30 s of the HTTP API, so that our 503 is what Telegram hears

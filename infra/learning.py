@@ -22,7 +22,9 @@ class Learning(Construct):
             "PatternUpdater",
             name="pattern_updater",
             settings=PatternUpdaterSettings(
-                table_name=surroundings.storage.table.table_name, bot_id=surroundings.config.bot_id
+                table_name=surroundings.storage.table.table_name,
+                bot_id=surroundings.config.bot_id,
+                **surroundings.config.planning,
             ),
             surroundings=surroundings,
             timeout=Duration.seconds(60),

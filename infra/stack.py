@@ -49,7 +49,7 @@ class RekindleStack(Stack):
         # table -- stream of new interactions --> pattern_updater -- pattern --> table
         pattern_updater = Learning(self, "Learning", surroundings).pattern_updater
         pattern_updater.allow(*READ_STREAM, on=storage.stream_arn)
-        pattern_updater.allow(GET, PUT, UPDATE, CHECK, on=table)
+        pattern_updater.allow(GET, QUERY, PUT, UPDATE, CHECK, on=table)
         pattern_updater.allow("sqs:SendMessage", on=dead_letters)
 
         # schedule --> scorer -- due patterns, model --> scores and planned outreach --> table
@@ -62,8 +62,10 @@ class RekindleStack(Stack):
         # schedule --> outreach_sender -- due outreach --> Telegram; outcome --> table
         sender = outreach.sender
         sender.allow(QUERY, on=due)
-        sender.allow(GET, UPDATE, on=table)
+        sender.allow(GET, QUERY, UPDATE, on=table)
+        sender.allow_models("s3:GetObject")
         sender.allow_secret(config.bot_token_parameter)
+        outreach.allow_language_model()
 
         # schedule --> housekeeper -- what expired or was left behind --> table; how are the webhook and the model?
         housekeeper = Housekeeping(self, "Housekeeping", surroundings, ingestion.webhook_url).housekeeper

@@ -20,7 +20,18 @@ from skl2onnx.common.data_types import FloatTensorType
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 
-from engagement.clients.predictor import CHURN, INPUT, MOOD, TIMING, ChurnModel, Interface, MoodModel, TimingModel
+from engagement.clients.predictor import (
+    CHURN,
+    INPUT,
+    MOOD,
+    TIMING,
+    UPLIFT,
+    ChurnModel,
+    Interface,
+    MoodModel,
+    TimingModel,
+    UpliftModel,
+)
 from engagement.domain.champion import CARD_FILE, GOLDEN_FILE, MODEL_FILE
 from engagement.domain.features import BIN_EDGES, NAMES, bins_of, features
 from engagement.domain.mood import mood_features
@@ -69,7 +80,7 @@ MOOD_LIMITS = (
     "The figures are for users with at least 5 events, one of them in the last 30 days, and 5 more within 60 days.",
 )
 
-Served = ChurnModel | TimingModel | MoodModel
+Served = ChurnModel | TimingModel | MoodModel | UpliftModel
 
 
 # --- graphs ---
@@ -82,13 +93,9 @@ def churn_graph(pipelines: Sequence[Pipeline]) -> onnx.ModelProto:
     """
     nodes, initializers, columns = [], [], []
     for horizon, pipeline in zip(HORIZONS, pipelines, strict=True):
-        prefix = f"h{horizon}_"
-        graph = _converted(pipeline, CHURN, prefix, {"zipmap": False})
+        graph, probability = _probability(pipeline, CHURN, f"h{horizon}_")
         nodes += graph.node
         initializers += graph.initializer
-        initializers.append(_column(prefix, pipeline))
-        probability = f"{prefix}probability"
-        nodes.append(helper.make_node("Gather", [graph.output[1].name, f"{prefix}column"], [probability], axis=1))
         columns.append(probability)
     for index in range(1, len(columns)):
         capped = f"{columns[index]}_capped"
@@ -123,6 +130,41 @@ def mood_graph(regressor: Any) -> onnx.ModelProto:
     bounds = [helper.make_tensor(name, onnx.TensorProto.FLOAT, [], [end]) for name, end in (("low", -1), ("high", 1))]
     clip = helper.make_node("Clip", [graph.output[0].name, "low", "high"], [MOOD.output])
     return _model([*graph.node, clip], [*graph.initializer, *bounds], MOOD)
+
+
+def uplift_graph(sent: Any, alone: Any, blocked: Any, blocked_anyway: float) -> onnx.ModelProto:
+    """Return one graph that gives what is expected of each decision, as `engagement.domain.uplift.Uplift` has it.
+
+    Input `features`: float32 [rows, features]; output `uplift`: float32 [rows, 3].
+
+    Args:
+        sent: gives the probability of coming back when written to.
+        alone: the same when held out.
+        blocked: gives the probability of blocking or opting out when written to.
+        blocked_anyway: share of the held out who did.
+    """
+    nodes, initializers, columns = [], [], []
+    for prefix, model in (("sent_", sent), ("alone_", alone), ("blocked_", blocked)):
+        graph, probability = _probability(model, UPLIFT, prefix)
+        nodes += graph.node
+        initializers += graph.initializer
+        columns.append(probability)
+    initializers.append(helper.make_tensor("anyway", onnx.TensorProto.FLOAT, [], [blocked_anyway]))
+    nodes += [
+        helper.make_node("Sub", [columns[2], "anyway"], ["beyond"]),
+        helper.make_node("Relu", ["beyond"], ["because"]),
+        helper.make_node("Concat", [*columns[:2], "because"], [UPLIFT.output], axis=1),
+    ]
+    return _model(nodes, initializers, UPLIFT)
+
+
+def _probability(classifier: Any, interface: Interface, prefix: str) -> tuple[onnx.GraphProto, str]:
+    """Return a classifier's part of a graph, and the name of the probability of its true class."""
+    graph = _converted(classifier, interface, prefix, {"zipmap": False})
+    graph.initializer.append(_column(prefix, classifier))
+    name = f"{prefix}probability"
+    graph.node.append(helper.make_node("Gather", [graph.output[1].name, f"{prefix}column"], [name], axis=1))
+    return graph, name
 
 
 def _converted(model: Any, interface: Interface, prefix: str, options: Mapping[str, Any]) -> onnx.GraphProto:
@@ -350,7 +392,7 @@ def require_parity(model: Served, questions: Numbers, answers: Numbers) -> float
 def served(model: Served, questions: Numbers) -> Numbers:
     """Return a loaded model's answers as one array, a row for each question."""
     asked = questions.tolist()
-    if isinstance(model, ChurnModel):
+    if isinstance(model, ChurnModel | UpliftModel):
         return np.array([astuple(scores) for scores in model.predict(asked)])
     if isinstance(model, TimingModel):
         return np.array(model.predict(asked))

@@ -16,6 +16,7 @@ import numpy as np
 
 from engagement.clients.predictor import ChurnModel, MoodModel, TimingModel
 from engagement.domain.features import features
+from engagement.domain.history import History
 from engagement.domain.interaction import Interaction
 from engagement.domain.mood import mood_features
 from engagement.domain.pattern import DAY, EMPTY, Pattern, fold
@@ -142,10 +143,12 @@ class LeaveOneOut(Model):
         return LEAVE_ONE_OUT / name
 
 
-def _histories(events_by_user: Mapping[str, Events]) -> Iterator[list[Interaction]]:
+def _histories(events_by_user: Mapping[str, Events]) -> Iterator[History]:
     for number, events in enumerate(events_by_user.values(), start=1):
         columns = zip(events.ts, events.chars, events.compound, strict=True)
-        yield [
-            interaction(number, index, int(ts), chars=float(chars), compound=float(compound))
-            for index, (ts, chars, compound) in enumerate(columns, start=1)
-        ]
+        yield History(
+            [
+                interaction(number, index, int(ts), chars=float(chars), compound=float(compound))
+                for index, (ts, chars, compound) in enumerate(columns, start=1)
+            ]
+        )

@@ -5,14 +5,17 @@ one talkative user does is not taken for what users do.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.dataset import HORIZONS
 from models.metrics import Numbers, Scorer, churn_scorer, interval, mood_scorer, resampled, timing_scorer
+
+Outcome = Literal["promote", "keep", "too_little_data", "one_class", "out_of_time"]
 
 CANDIDATE, SERVING, BUNDLED = "candidate", "serving", "bundled"
 ACCURACY_HORIZON = 14
@@ -23,6 +26,27 @@ SMALLEST = 1e-6
 ROUNDING = 1e-5
 """Of a mean loss: float32 answers beside the float64 ones of a candidate that is the serving model once more."""
 DIGITS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What came of one model's training.
+
+    Attributes:
+        name: "churn", "timing", "mood" or "uplift".
+        outcome: "promote" where a candidate beat what serves; else why none did.
+        reason: in words, with the numbers.
+        samples: looks fitted to and judged on; of churn, those of the yardstick's task; of uplift, decisions.
+        metrics: of the candidate and of what it was compared with, for JSON.
+        directory: the candidate's folder, if it is to be promoted.
+    """
+
+    name: str
+    outcome: Outcome
+    reason: str
+    samples: int
+    metrics: dict[str, Any] = field(default_factory=dict)
+    directory: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

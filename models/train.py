@@ -79,7 +79,12 @@ def _fit(features: Numbers, stayed_away: Flags, weight: Numbers) -> Pipeline:
     logit = LogisticRegression(C=REGULARISATION, solver="newton-cholesky", tol=1e-10, max_iter=100)
     pipeline = Pipeline([("scale", StandardScaler()), ("logit", logit)])
     pipeline.fit(features, stayed_away, logit__sample_weight=weight / weight.mean())
-    scale = pipeline["scale"]
+    return rounded(pipeline)
+
+
+def rounded(pipeline: Pipeline) -> Pipeline:
+    """Round the numbers of a scaled logistic regression to `DIGITS`."""
+    scale, logit = pipeline["scale"], pipeline["logit"]
     scale.mean_, scale.scale_ = _rounded(scale.mean_), _rounded(scale.scale_)
     logit.coef_, logit.intercept_ = _rounded(logit.coef_), _rounded(logit.intercept_)
     return pipeline

@@ -1,35 +1,39 @@
 """The trainer's computation: one bot's histories -> a verdict on each model, and the files of those to be promoted.
 
 A candidate is fitted to looks whose labels were known before the first of the looks that it is judged on; those are
-the last 30 % of cut-offs. What was judged is what is published: nothing is fitted again to all of it.
+the last 30 % of cut-offs. What was judged is what is published: nothing is fitted again to all of it. The uplift model
+learns from decisions instead of looks, and is judged in another way: see `models.uplift`.
 """
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engagement.clients.predictor import CHURN, MOOD, TIMING, ChurnModel, Interface, MoodModel, TimingModel
+from engagement.domain.champion import UPLIFT
 from engagement.domain.features import BIN_EDGES, bins_of, features
+from engagement.domain.history import History
 from engagement.domain.interaction import Interaction
 from engagement.domain.mood import mood_features
 from engagement.domain.pattern import DAY, HOURS_OF_DAY
 from engagement.domain.pattern_bytes import decode
 from engagement.domain.population import Population
 from engagement.domain.timing import hour_features
+from engagement.domain.uplift import LoggedDecision
 from engagement.errors import ModelUnavailableError
-from models import judge
+from models import judge, uplift
 from models.adapt import Candidate, adapt_churn, adapt_mood, adapt_timing, boost_mood, shifted_only, task_weights
 from models.candidate import answers_of, publish_candidate
 from models.crowd import counts, population_of
 from models.dataset import HORIZONS, MOOD_DAYS, TIMING_DAYS
 from models.export import Served
-from models.judge import BUNDLED, CANDIDATE, SERVING, Difference
+from models.judge import BUNDLED, CANDIDATE, SERVING, Difference, Outcome, Verdict
 from models.metrics import Numbers
 from models.sample import Look, Sample, sample
 
@@ -38,8 +42,6 @@ LIMITS = (
     "Trained on and for one bot, with the users who allowed it; they may differ from those who did not.",
     "It says who is likely to stay away, not whom a message would bring back; who was written to is not told apart.",
 )
-
-Outcome = Literal["promote", "keep", "too_little_data", "one_class", "out_of_time"]
 
 WARM_UP = 0.25
 """Share of the history before the first look: until then patterns are shorter than those that are served."""
@@ -50,30 +52,9 @@ FEWEST_USERS = 30
 MOST_FITTED = 5_000
 """Looks of timing and of mood, whose rows are longer or whose fit is slower than churn's."""
 READING_RESERVE = 60.0
-"""Seconds kept back from reading for the training of three models."""
+"""Seconds kept back from reading for the training of four models."""
 MODEL_RESERVE = 20.0
 """Seconds without which the training of a model is not begun."""
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What came of one model's training.
-
-    Attributes:
-        name: "churn", "timing" or "mood".
-        outcome: "promote" where a candidate beat what serves; else why none did.
-        reason: in words, with the numbers.
-        samples: looks fitted to and judged on; of churn, those of the yardstick's task.
-        metrics: of the candidate, the serving and the bundled model on the same looks, for JSON.
-        directory: the candidate's folder, if it is to be promoted.
-    """
-
-    name: str
-    outcome: Outcome
-    reason: str
-    samples: int
-    metrics: dict[str, Any] = field(default_factory=dict)
-    directory: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +131,7 @@ TASKS = {
 
 
 def train_all(
-    histories: Iterable[Sequence[Interaction]],
+    histories: Iterable[History],
     *,
     serving: Mapping[str, Path],
     bundled: Mapping[str, Path],
@@ -162,8 +143,8 @@ def train_all(
     """Train and judge every model; return a verdict on each, promising nothing that was not measured.
 
     Args:
-        histories: each user's interactions, oldest first; read once, one history held at a time.
-        serving: folder of the model that serves now, by name.
+        histories: each user's; read once, one history held at a time.
+        serving: folder of the model that serves now, by name; no uplift model may serve.
         bundled: folder of the model that came with the code, by name.
         out: where candidates to be promoted are written, each into a folder of its name.
         now: end of what is known; aware.
@@ -175,8 +156,16 @@ def train_all(
         LeakError: a feature knew what came after its cut-off; nothing was written.
         ModelUnavailableError: a bundled model cannot be used.
     """
-    found = sample(histories, now, enough_time=lambda: remaining_seconds() > READING_RESERVE)
-    return train(
+    decisions: list[LoggedDecision] = []
+
+    def interactions() -> Iterator[Sequence[Interaction]]:
+        for history in histories:
+            if history.decision:
+                decisions.append(history.decision)
+            yield history.interactions
+
+    found = sample(interactions(), now, enough_time=lambda: remaining_seconds() > READING_RESERVE)
+    verdicts = train(
         found,
         serving=serving,
         bundled=bundled,
@@ -185,6 +174,17 @@ def train_all(
         min_samples=min_samples,
         remaining_seconds=remaining_seconds,
     )
+    if remaining_seconds() < MODEL_RESERVE:
+        return [*verdicts, _out_of_time(UPLIFT, found)]
+    of_uplift = uplift.train(
+        decisions,
+        serving=serving.get(UPLIFT),
+        out=out / UPLIFT,
+        now=now,
+        min_samples=min_samples,
+        complete=found.complete,
+    )
+    return [*verdicts, of_uplift]
 
 
 def train(
@@ -197,7 +197,7 @@ def train(
     min_samples: int,
     remaining_seconds: Callable[[], float] = lambda: float("inf"),
 ) -> list[Verdict]:
-    """Train and judge every model on a sample of looks; as `train_all`."""
+    """Train and judge the models that learn from a sample of looks; as `train_all`."""
     if remaining_seconds() < MODEL_RESERVE:
         return [_out_of_time(name, found) for name in TASKS]
     verdicts = []

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from engagement.domain.experiment import Experiment, Shares
 from engagement.domain.gate import Policy
 from engagement.domain.interaction import EngagementType, Interaction, SentimentType
 from engagement.domain.pattern import EMPTY, Pattern, fold
@@ -50,7 +51,16 @@ _PROFILE = Profile(
     zone="UTC",
     created_at=NOW - timedelta(days=90),
 )
-_POLICY = Policy(consent=ConsentPolicy.ASK, max_per_day=1, min_gap=timedelta(hours=12), quiet=(0, 0), enabled=True)
+_POLICY = Policy(
+    consent=ConsentPolicy.ASK,
+    max_per_day=1,
+    min_gap=timedelta(hours=12),
+    quiet=(0, 0),
+    rollout=Shares(1.0, {}),
+    experiment=Experiment(name="test", control=0.0, type_control=Shares(0.0, {})),
+    budget=0,
+    enabled=True,
+)
 
 
 def interaction(update_id: int = 1, occurred_at: datetime = NOW, **changes: object) -> Interaction:
@@ -64,7 +74,7 @@ def profile(**changes: object) -> Profile:
 
 
 def policy(**changes: object) -> Policy:
-    """One message a day, half a day apart, at any hour, to those who said yes, apart from the changes."""
+    """One message a day, half a day apart, at any hour, to all who said yes, apart from the changes."""
     return replace(_POLICY, **changes)
 
 
@@ -77,8 +87,3 @@ def silent_for(days: float, active_days: int = 14) -> Pattern:
     """A daily user of `active_days` who at `NOW` has been silent for `days`."""
     last = NOW - timedelta(days=days)
     return pattern_of(last - timedelta(days=day) for day in range(active_days))
-
-
-def always(at: datetime) -> bool:
-    """Hours of somebody who has no quiet ones."""
-    return True

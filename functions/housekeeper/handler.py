@@ -1,4 +1,4 @@
-"""Schedule -> what expired or was left behind is settled, and the webhook's and the model's health is known."""
+"""Schedule -> what expired, was left behind or has had its effect is settled; the webhook's and the model's health."""
 
 from functools import partial
 from pathlib import Path
@@ -12,9 +12,12 @@ from engagement.clients.telegram import TelegramClient
 from engagement.domain.tick import Tick
 from engagement.services.housekeeping import Housekeeping, Watch
 from engagement.services.outreach import ProactiveOutreachService
+from engagement.services.settling import Settling
 from engagement.settings import HousekeeperSettings
 from engagement.store.censuses import Censuses
 from engagement.store.outreaches import Outreaches
+from engagement.store.patterns import Patterns
+from engagement.store.profiles import Profiles
 from engagement.store.table import bind
 from engagement.telemetry import count, logger, measure, metrics
 
@@ -30,7 +33,9 @@ settings = HousekeeperSettings.from_env()
 bind(settings.table_name)
 card = partial(serving_card, "churn", settings.model_bucket, BUNDLED)
 watch = Watch(bot_id=settings.bot_id, censuses=Censuses(), read_card=card)
-housekeeping = Housekeeping(ProactiveOutreachService(Outreaches()), connect, settings.webhook_url, watch)
+outreaches = Outreaches()
+settling = Settling(outreaches, Profiles(), Patterns())
+housekeeping = Housekeeping(ProactiveOutreachService(outreaches), settling, connect, settings.webhook_url, watch)
 
 
 @metrics.log_metrics
@@ -38,7 +43,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Tidy up; a fault is a warning with its remedy, and a metric that the alarm watches."""
     report = housekeeping.tidy(Tick.from_event(event), lambda: context.get_remaining_time_in_millis() / 1_000)
     count(report.metrics())
-    measure(report.health.metrics() if report.health else {})
+    measure(report.measures())
     summary = report.summary()
     log = logger.warning if report.concerns else logger.info
     log("; ".join(report.concerns) or "house kept", **summary)

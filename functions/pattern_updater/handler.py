@@ -1,4 +1,4 @@
-"""Interaction stream: new interactions -> the user's pattern."""
+"""Interaction stream: new interactions -> the user's pattern, and what they call for: awards, a message, an answer."""
 
 from dataclasses import asdict
 from typing import Any
@@ -8,39 +8,41 @@ from aws_lambda_powertools.utilities.data_classes import DynamoDBStreamEvent
 from aws_lambda_powertools.utilities.data_classes.dynamo_db_stream_event import DynamoDBRecordEventName
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from engagement.services.analyzer import EngagementAnalyzer, StreamRecord
+from engagement.domain import gate, templates
+from engagement.services import analyzer, milestones, planner, reactions
 from engagement.settings import PatternUpdaterSettings
-from engagement.store.interactions import interaction_of
-from engagement.store.keys import INTERACTION_PREFIX
-from engagement.store.patterns import Patterns
-from engagement.store.profiles import Profiles
-from engagement.store.scores import Scores
-from engagement.store.table import bind
+from engagement.store import awards, catalogue, interactions, keys, outreaches, patterns, profiles, scores, table
+from engagement.store.milestones import Milestones
 from engagement.telemetry import count, logger, metrics
 
 settings = PatternUpdaterSettings.from_env()
-bind(settings.table_name)
-analyzer = EngagementAnalyzer(Patterns(), Scores(), Profiles())
+table.bind(settings.table_name)
+own = catalogue.Catalogue(settings.bot_id)
+planning = planner.Planner(
+    gate.Policy.of(settings, enabled=settings.outreach_enabled == "on"),
+    texts=lambda: templates.Texts(templates.own_templates(own.all(keys.TEMPLATE_PREFIX))),
+    ai=settings.ai_message_enhancement != "off",
+)
+in_force = milestones.MilestonesInForce(Milestones(settings.bot_id).all)
+reacting = reactions.Reactions(in_force, planning, awards.Awards(), outreaches.Outreaches())
+learner = analyzer.EngagementAnalyzer(patterns.Patterns(), scores.Scores(), profiles.Profiles(), reacting)
 
 
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:
     """Fold a batch; report the first record that could not be dealt with, from which Lambda retries."""
-    report = analyzer.learn(inserted_interactions(event), interaction_of)
-    written, folded = report.patterns_written, report.folded
-    count({"PatternsWritten": written, "InteractionsFolded": folded, "PatternConflicts": report.conflicts})
+    report = learner.learn(inserted_interactions(event), interactions.interaction_of)
+    count(report.metrics())
     logger.info("batch folded", **asdict(report))
-    if report.failed_at is None:
-        return {"batchItemFailures": []}
-    return {"batchItemFailures": [{"itemIdentifier": report.failed_at}]}
+    return {"batchItemFailures": [{"itemIdentifier": report.failed_at}] if report.failed_at is not None else []}
 
 
-def inserted_interactions(event: dict[str, Any]) -> list[StreamRecord]:
+def inserted_interactions(event: dict[str, Any]) -> list[analyzer.StreamRecord]:
     """Keep the inserts of interactions; the mapping's filter does so too, but a filter can be edited away."""
     records = []
     for record in DynamoDBStreamEvent(event).records:
         change = record.raw_event["dynamodb"]
         sort_key = change["Keys"]["sk"]["S"]
-        if record.event_name is DynamoDBRecordEventName.INSERT and sort_key.startswith(INTERACTION_PREFIX):
-            records.append(StreamRecord(change["SequenceNumber"], change["NewImage"]))
+        if record.event_name is DynamoDBRecordEventName.INSERT and sort_key.startswith(keys.INTERACTION_PREFIX):
+            records.append(analyzer.StreamRecord(change["SequenceNumber"], change["NewImage"]))
     return records

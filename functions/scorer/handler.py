@@ -1,4 +1,4 @@
-"""Schedule -> due patterns get their scores, and those about to leave an outreach."""
+"""Schedule -> due patterns get their scores, and those who may need a word an outreach."""
 
 import tempfile
 from functools import partial
@@ -8,42 +8,42 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from engagement.clients.serving import serving_models
-from engagement.domain.gate import Policy
-from engagement.domain.planning import Thresholds
-from engagement.domain.tick import Tick
-from engagement.services.outreach import ProactiveOutreachService
+from engagement.domain import gate, planning, templates, tick
+from engagement.services.planner import Planner, recent_performance
 from engagement.services.scoring import Scoring
 from engagement.settings import ScorerSettings
-from engagement.store.censuses import Censuses
-from engagement.store.outreaches import Outreaches
-from engagement.store.profiles import Profiles
-from engagement.store.scores import Scores
-from engagement.store.table import bind
+from engagement.store import catalogue, censuses, keys, outreaches, profiles, scores, statistics, table
 from engagement.telemetry import count, logger, metrics
 
 settings = ScorerSettings.from_env()
-bind(settings.table_name)
+table.bind(settings.table_name)
 BUNDLED = Path(__file__).parents[2] / "models"
 CACHE = Path(tempfile.gettempdir()) / "champion"
 look_up = partial(serving_models, settings.model_bucket, BUNDLED, CACHE)
-outreaches = Outreaches()
+own = catalogue.Catalogue(settings.bot_id)
+performance = partial(recent_performance, statistics.Statistics(), settings.bot_id)
+planner = Planner(
+    gate.Policy.of(settings, enabled=settings.outreach_enabled == "on"),
+    texts=lambda: templates.Texts(templates.own_templates(own.all(keys.TEMPLATE_PREFIX))),
+    performance=performance if settings.template_choice == "thompson" else None,
+    ai=settings.ai_message_enhancement != "off",
+)
 scoring = Scoring(
     bot_id=settings.bot_id,
-    scores=Scores(),
-    profiles=Profiles(),
-    outreaches=outreaches,
-    censuses=Censuses(),
-    planner=ProactiveOutreachService(outreaches),
+    scores=scores.Scores(),
+    profiles=profiles.Profiles(),
+    outreaches=outreaches.Outreaches(),
+    censuses=censuses.Censuses(),
+    planner=planner,
     models=look_up if settings.ml_prediction_enabled == "on" else None,
-    thresholds=Thresholds(re_engagement=settings.churn_threshold, checkin=settings.checkin_threshold),
-    policy=Policy.of(settings),
+    thresholds=planning.Thresholds(re_engagement=settings.churn_threshold, checkin=settings.checkin_threshold),
 )
 
 
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Score this tick's share of the users."""
-    report = scoring.score_due(Tick.from_event(event), lambda: context.get_remaining_time_in_millis() / 1_000)
+    report = scoring.score_due(tick.Tick.from_event(event), lambda: context.get_remaining_time_in_millis() / 1_000)
     count(report.metrics())
     summary = report.summary()
     logger.info("scoring run ended", **summary)

@@ -25,7 +25,8 @@ settings = WebhookSettings.from_env()
 bind(settings.table_name)
 keep_days = settings.interaction_ttl_days
 stores = (Interactions(keep_days), Profiles(), DeadLetters(settings.bot_id))
-replies = Replies(ConsentPolicy(settings.consent_policy), settings.store_text == "on", keep_days)
+rewords = settings.ai_message_enhancement != "off"
+replies = Replies(ConsentPolicy(settings.consent_policy), settings.store_text == "on", keep_days, rewords)
 reception = Reception(settings.bot_id, *stores, replies, FloodLimit(settings.flood_limit_per_minute))
 current = partial(read_secret, settings.webhook_secret_parameter)
 previous = partial(read_secret, settings.webhook_previous_secret_parameter, missing_ok=True)

@@ -20,8 +20,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from engagement.errors import EngagementError
+from infra.cli.milestones import milestones
 from infra.cli.models import models
 from infra.cli.target import NoTargetError, Target, read_event
+from infra.cli.templates import templates
 from infra.cli.webhook import webhook
 from infra.local.emulator import ROOT, LocalAwsError
 
@@ -69,6 +71,8 @@ def main() -> None:
 
 main.add_command(webhook)
 main.add_command(models)
+main.add_command(milestones)
+main.add_command(templates)
 
 
 # --- rekindle local ---
@@ -274,6 +278,31 @@ def predict(user_id: int, stage: str | None) -> None:
     from infra.cli.prediction import show_prediction
 
     show_prediction(Target.of(stage), user_id, datetime.now(UTC), out)
+
+
+# --- rekindle report, rekindle reconcile ---
+
+
+@main.command()
+@click.option("--days", type=click.IntRange(1, 400), default=30, show_default=True, help="Of outreach to count.")
+@stage_option
+def report(days: int, stage: str | None) -> None:
+    """Show what was sent and answered, and whether it helped, beside the users who were held out."""
+    from infra.cli.report import show_report
+
+    show_report(Target.of(stage), days, datetime.now(UTC), out)
+
+
+@main.command()
+@stage_option
+def reconcile(stage: str | None) -> None:
+    """Count everything again from the items, and say where a counter differs."""
+    from infra.cli.reconcile import reconcile_counters, show_reconciliation
+
+    found = reconcile_counters(Target.of(stage), datetime.now(UTC), progress)
+    show_reconciliation(found, out)
+    if found.differences:
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":

@@ -10,23 +10,25 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from engagement.clients.predictor import ChurnModel, MoodModel, TimingModel
+from engagement.clients.predictor import ChurnModel, MoodModel, TimingModel, UpliftModel
 from engagement.clients.registry import ModelRegistry
-from engagement.domain.champion import BUNDLED, CARD_FILE, MODELS, Champion
+from engagement.domain.champion import BUNDLED, CARD_FILE, MODELS, NONE, PROMOTABLE, Champion
+from engagement.domain.uplift import FEWEST_USERS
 from engagement.errors import ModelUnavailableError
 from infra.cli.target import Target, read_event
 from infra.local.emulator import ROOT
 
 console = Console()
 
-SERVED = {"churn": ChurnModel, "timing": TimingModel, "mood": MoodModel}
+SERVED = {"churn": ChurnModel, "timing": TimingModel, "mood": MoodModel, "uplift": UpliftModel}
 KEY_FIGURES = {
     "churn": (("churn_7d", "auc"), ("churn_14d", "auc"), ("churn_30d", "auc")),
     "timing": (("log_loss",), ("top_3",)),
     "mood": (("r2",), ("mae",)),
+    "uplift": (("gain", "rule"), ("sends",)),
 }
 """Where a card's metrics hold what an operator compares models by."""
-COMPARED = ("candidate", "serving", "bundled")
+COMPARED = ("candidate", "serving", "bundled", "rule")
 """In a training's report."""
 SHOWN = 3
 """Earlier champions in the list."""
@@ -47,36 +49,39 @@ def list_command(stage: str | None) -> None:
     """Show the model that serves, since when, how well it did when it was judged, and those before it."""
     registry = _registry(Target.of(stage))
     table = Table("model", "serves", "since", "when it was judged", "before it")
-    for name in MODELS:
+    for name in PROMOTABLE:
         champion = registry.champion(name)
-        card = _bundled_card(name) if champion is None or champion.is_bundled else registry.card(champion)
-        version = f"{card['version']} (bundled)" if champion is None or champion.is_bundled else champion.version
+        since = _date(champion.promoted_at) if champion else "the deployment"
+        if champion and not champion.is_bundled:
+            version, card = champion.version, registry.card(champion)
+        elif name in MODELS:
+            card = _bundled_card(name)
+            version = f"{card['version']} (bundled)"
+        else:
+            table.add_row(name, NONE, since, f"needs {FEWEST_USERS} users in both arms, outcomes known", "")
+            continue
         figures = (_key_figure(name, card.get("metrics", {}), path) for path in KEY_FIGURES[name])
-        table.add_row(
-            name,
-            escape(version),
-            _date(champion.promoted_at) if champion else "the deployment",
-            escape("\n".join(filter(None, figures)) or "no figures"),
-            escape(_before(champion)),
-        )
+        judged = "\n".join(filter(None, figures)) or "no figures"
+        table.add_row(name, escape(version), since, escape(judged), escape(_before(name, champion)))
     console.print(table)
 
 
 @models.command()
-@click.argument("name", type=click.Choice(MODELS))
+@click.argument("name", type=click.Choice(PROMOTABLE))
 @stage_option
 def rollback(name: str, stage: str | None) -> None:
-    """Let the model before this one serve again; before the first one, that is the bundled model."""
+    """Let the model before this one serve again; before the first one, that is the bundled model, or none."""
     entry = _registry(Target.of(stage)).rollback(name, datetime.now(UTC))
     if entry is None:
-        console.print(f"The bundled {name} model serves already; there is nothing to take back.")
+        serves = f"The bundled {name} model" if name in MODELS else f"No {name} model"
+        console.print(f"{serves} serves already; there is nothing to take back.")
         return
-    which = f"the {BUNDLED} model" if entry.is_bundled else entry.version
+    which = (f"the {BUNDLED} model" if name in MODELS else NONE) if entry.is_bundled else entry.version
     console.print(f"{name}: {escape(which)} serves again, from the scorer's next tick on.", soft_wrap=True)
 
 
 @models.command()
-@click.argument("name", type=click.Choice(MODELS))
+@click.argument("name", type=click.Choice(PROMOTABLE))
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @stage_option
 def promote(name: str, folder: Path, stage: str | None) -> None:
@@ -107,7 +112,7 @@ def train(min_samples: int | None, stage: str | None) -> None:
     with console.status("training; the trainer reads the histories, trains and compares"):
         report = target.invoke("trainer", event)
     console.print(f"{report['users']} users allow it; {report['seconds']} s.", highlight=False)
-    for name in MODELS:
+    for name in PROMOTABLE:
         result = report["results"].get(f"{name}_model")
         if result:
             _show(name, result)
@@ -128,19 +133,19 @@ def _date(at: datetime | None) -> str:
     return f"{at:%Y-%m-%d %H:%M}" if at else "unknown"
 
 
-def _before(champion: Champion | None) -> str:
+def _before(name: str, champion: Champion | None) -> str:
     if champion is None or champion.is_bundled:
         return ""
     earlier = [f"{entry.version} ({_date(entry.promoted_at)})" for entry in champion.previous]
     more = [f"and {len(earlier) - SHOWN} more"] if len(earlier) > SHOWN else []
-    return "\n".join([*earlier[:SHOWN], *more]) or BUNDLED
+    return "\n".join([*earlier[:SHOWN], *more]) or (BUNDLED if name in MODELS else NONE)
 
 
 def _key_figure(name: str, metrics: Mapping[str, Any], path: tuple[str, ...]) -> str:
     """Return a figure of the model that a card is about; "" where the card has none.
 
-    The card of a trained model holds it under "candidate", that of a bundled one under its task's "model", each beside
-    what it was compared with.
+    The card of a trained model holds it under "candidate" or above it, that of a bundled one under its task's "model",
+    each beside what it was compared with.
     """
     found: Any = metrics
     for key in path:

@@ -21,6 +21,7 @@ COMMANDS = (
     BotCommand("start", "Say hello, and choose whether I may write to you"),
     BotCommand("stop", "No more messages from me"),
     BotCommand("privacy", "What I keep about you, and for how long"),
+    BotCommand("timezone", "Tell me your time zone, so that I write at a good hour"),
 )
 """Users find /stop and /privacy in the menu; Telegram's terms for bots ask for the latter."""
 

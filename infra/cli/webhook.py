@@ -91,6 +91,7 @@ def set_command(
         if done.created_secret:
             console.print(f"A secret was created in {plan.secret_parameter}.")
     console.print(f"Telegram posts {', '.join(ALLOWED_UPDATES)} to {escape(info.url)}.", soft_wrap=True)
+    console.print("Next: `rekindle milestones seed` puts the 20 default milestones into force; then say /start.")
 
 
 @webhook.command("info")

@@ -14,12 +14,17 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from engagement.services.milestones import MilestoneSeeder
+from engagement.store.milestones import Milestones
+from engagement.store.statistics import Statistics
 from infra.config import DeploymentConfig
 from infra.local.emulator import ROOT, LocalAwsError
 from infra.local.population import DAYS, Act, Action, Fate, Population
 from infra.local.suite import BOT_ID, STATE_FILE, FunctionFailedError, LocalSuite
 from infra.local.summary import PROMISES, Ledger, Predictions, Reached, Records, show, summarise
 from infra.local.telegram import bot_api, updates
+from infra.local.truth import Measured
+from infra.local.world import Kind
 
 HOUR = timedelta(hours=1)
 SCORE_EVERY = 12
@@ -28,6 +33,14 @@ SEND_AT = timedelta(minutes=35)
 """Of each virtual hour: messages come due in its middle, and the deployed sender looks every five minutes."""
 REDELIVER_EVERY = 40
 """Telegram sends an update again when an answer got lost: here one in so many."""
+CHOICES: dict[str, str | float] = {
+    "experiment": "demo",
+    # Half of the win-backs are held out: six weeks of a hundred people would show nothing otherwise.
+    "type_control": "10,re_engagement=50",
+    # One type for everybody who falls silent, so that its arms are as large as they can be.
+    "churn_threshold": 0.6,
+    "checkin_threshold": 0.6,
+}
 WIDTH = 100
 """Characters of the picture."""
 OUTPUT = ROOT / "build" / "demo"
@@ -138,7 +151,7 @@ class World:
     def _note_risks(self, day: int) -> None:
         """Remember the scores of those whose story may be told."""
         for person in self.population.people.values():
-            if person.fate is Fate.LEAVER and person.comes_back:
+            if person.fate is Fate.LEAVER and person.kind is Kind.HELPED:
                 risk = Records.risk_of(BOT_ID, person.user_id)
                 if risk is not None:
                     self.ledger.risk.setdefault(person.user_id, {})[day] = risk
@@ -181,9 +194,11 @@ def run(console: Console, *, seed: int, days: int, keep: bool, picture: Path | N
                 real_time=keep,
                 state_file=STATE_FILE if keep else None,
                 bot_api=bot_api.find(),
+                choices=CHOICES,
             )
         )
         suite.bind_table()
+        MilestoneSeeder(BOT_ID, Milestones(BOT_ID), Statistics()).seed_default_milestones(now=population.start)
         deployed = time.monotonic() - began
         progress.update(step, description=f"{len(population.people)} people, {days} days", total=days)
         world = World(suite, population)
@@ -195,12 +210,14 @@ def run(console: Console, *, seed: int, days: int, keep: bool, picture: Path | N
         records = Records.read()
         bucket = suite.outputs["ModelBucketName"]
         predictions = Predictions.read(BOT_ID, bucket, population.start, suite.clock.now(), training)
+        measured = Measured.read(BOT_ID, str(CHOICES["experiment"]), population, suite.clock.now())
         config = DeploymentConfig(bot_id=BOT_ID)
         figures = summarise(
             population,
             world.ledger,
             records,
             predictions,
+            measured,
             suite.metrics(),
             per_day=config.max_outreaches_per_user_per_day,
             min_gap=timedelta(hours=config.min_hours_between_outreaches),

@@ -1,7 +1,8 @@
 """A seeded population that talks to the bot over several virtual weeks, and reacts to being written to.
 
 Every person draws from random numbers of their own, by day, so that one person's fate does not move another's and the
-same seed gives the same world whatever the order of questions.
+same seed gives the same world whatever the order of questions. So it can be asked what nobody can ask people: what
+somebody would have done had they not been written to (`would_return`), which is the truth that an experiment estimates.
 """
 
 import random
@@ -11,6 +12,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from engagement.domain.callbacks import CONSENT_BOTH, CONSENT_NO, CONSENT_YES
+from infra.local.world import Kind
 
 
 class Fate(StrEnum):
@@ -19,6 +21,8 @@ class Fate(StrEnum):
     REGULAR = "regular"
     DRIFTER = "drifter"
     LEAVER = "leaver"
+    PASSER_BY = "passer-by"
+    """Leaves after a few days, as most people do."""
     NEWCOMER = "newcomer"
     BLOCKER = "blocker"
     """Leaves, and blocks the bot when it writes."""
@@ -74,7 +78,7 @@ class Person:
         gladness: share of cheerful messages, [0, 1].
         consents: their answer to "may we write to you?"; None never answers.
         lets_learn: whether a yes of theirs is also one to learning from them.
-        comes_back: whether a word from the bot brings them back.
+        kind: how they take a message.
     """
 
     user_id: int
@@ -88,7 +92,7 @@ class Person:
     gladness: float
     consents: bool | None
     lets_learn: bool
-    comes_back: bool
+    kind: Kind
 
 
 NAMES = (
@@ -127,8 +131,17 @@ MIX = (
     (Fate.NEWCOMER, 10),
     (Fate.BLOCKER, 1),
     (Fate.STOPPER, 1),
+    (Fate.PASSER_BY, 56),
 )
-"""How many of each; 64 people."""
+"""How many of each; 120 people."""
+KINDS = ((Kind.HELPED, Kind.INDIFFERENT, Kind.ANNOYED), (55, 30, 15))
+"""How people take a message, and how many in a hundred."""
+HELPS = 0.9
+"""Probability that a message brings somebody back whom messages help."""
+BLOCKS = 0.3
+"""Probability that a message makes somebody block the bot whom messages annoy."""
+WHIM = 0.015
+"""Probability, each day, that somebody who left looks in by themselves."""
 
 DAYS = 42
 """The virtual days that fates are spread over."""
@@ -144,6 +157,7 @@ class Population:
         self.start = start
         self._seed = seed
         self._returned_on: dict[int, int] = {}
+        self._blocked: set[int] = set()
         self._serial = 0
         self.people = {person.user_id: person for person in self._settle()}
 
@@ -151,19 +165,56 @@ class Population:
         """Return what happens on virtual day `day`, in order; reactions to the bot come from `hears`."""
         actions: list[Action] = []
         for person in self.people.values():
-            actions += self._day_of(person, day)
+            actions += self._day_of(person, day, self._returned_on.get(person.user_id))
         return sorted(actions)
 
     def hears(self, user_id: int, at: datetime) -> list[Action]:
         """Return how a person takes an outreach that reached them at `at`: a visit, a block, or nothing."""
-        person, rng = self.people[user_id], self._random(user_id, f"hears {at.isoformat()}")
-        if person.fate is Fate.BLOCKER:
+        person, rng = self.people[user_id], self._random(user_id, _hearing(at))
+        if self._takes_offence(person, rng):
+            self._blocked.add(user_id)
             return [self._action(person, at + timedelta(minutes=4), Act.BLOCK)]
-        if not person.comes_back:
+        if not self._is_moved(person, rng):
             return []
-        later = at + VISIT_AFTER * rng.random() + timedelta(minutes=5)
+        later = self._visit_at(at, rng)
         self._returned_on[user_id] = (later - self.start).days
         return list(self._session(person, later, rng))
+
+    def would_return(self, user_id: int, at: datetime, within: timedelta, *, sent: bool) -> bool:
+        """Say whether a person does anything within some time after `at` if they are, or are not, written to then.
+
+        Whatever reached them before `at` is taken as it was; only messages at `at` itself are thought in or away.
+        """
+        person, rng = self.people[user_id], self._random(user_id, _hearing(at))
+        if sent:
+            if self._takes_offence(person, rng):
+                return False
+            if self._is_moved(person, rng):
+                return self._visit_at(at, rng) <= at + within
+        returned_on = self._returned_on.get(user_id)
+        first, last = (at - self.start).days, (at + within - self.start).days
+        if returned_on is not None and returned_on >= first:
+            # The visit that the message at `at` brought is the one to think away.
+            returned_on = None
+        return any(
+            at < action.at <= at + within
+            for day in range(first, last + 1)
+            for action in self._day_of(person, day, returned_on)
+        )
+
+    @staticmethod
+    def _takes_offence(person: Person, rng: random.Random) -> bool:
+        drawn = rng.random()
+        return person.fate is Fate.BLOCKER or (person.kind is Kind.ANNOYED and drawn < BLOCKS)
+
+    @staticmethod
+    def _is_moved(person: Person, rng: random.Random) -> bool:
+        drawn = rng.random()
+        return person.kind is Kind.HELPED and drawn < HELPS
+
+    @staticmethod
+    def _visit_at(at: datetime, rng: random.Random) -> datetime:
+        return at + VISIT_AFTER * rng.random() + timedelta(minutes=5)
 
     def _settle(self) -> Iterator[Person]:
         rng = random.Random(self._seed)  # noqa: S311 - a simulation, not a secret
@@ -179,6 +230,9 @@ class Population:
                 certain = fate in (Fate.BLOCKER, Fate.STOPPER)
                 if certain or fate is Fate.LEAVER:
                     leaves_on = rng.randrange(6, 9) if certain else rng.randrange(DAYS // 5, DAYS // 2)
+                if fate is Fate.PASSER_BY:
+                    joins_on = rng.randrange(DAYS // 3)
+                    leaves_on = joins_on + rng.randrange(3, 7)
                 first_hour = rng.choice((6, 7, 12, 16, 18, 19, 20, 21))
                 yield Person(
                     user_id=100_000 + 7 * number if number % 4 else 7_000_000_000 + 13 * number,
@@ -193,28 +247,30 @@ class Population:
                     consents=True if certain else rng.choices((True, False, None), (80, 10, 10))[0],
                     # Two in three of each group. One more draw would give everybody after them another fate.
                     lets_learn=number % 3 > 0,
-                    comes_back=fate in (Fate.LEAVER, Fate.DRIFTER) and rng.random() < 0.5,
+                    kind=rng.choices(*KINDS)[0],
                 )
 
-    def _day_of(self, person: Person, day: int) -> Iterator[Action]:
-        if day < person.joins_on:
+    def _day_of(self, person: Person, day: int, returned_on: int | None) -> Iterator[Action]:
+        """Yield what a person does on a day by themselves, given the day on which a message brought them back."""
+        if day < person.joins_on or person.user_id in self._blocked:
             return
         rng = self._random(person.user_id, f"day {day}")
         if day == person.joins_on:
             yield from self._joins(person, day, rng)
         if person.fate is Fate.STOPPER and day == (person.leaves_on or 0) - 1:
             yield self._action(person, self._moment(person, day, rng), Act.TEXT, "/stop")
-        expected = self._expected_sessions(person, day)
+        expected = self._expected_sessions(person, day, returned_on, rng)
         sessions = int(expected) + (rng.random() < expected % 1)
         for _ in range(sessions):
             yield from self._session(person, self._moment(person, day, rng), rng)
 
-    def _expected_sessions(self, person: Person, day: int) -> float:
-        returned_on = self._returned_on.get(person.user_id)
+    @staticmethod
+    def _expected_sessions(person: Person, day: int, returned_on: int | None, rng: random.Random) -> float:
+        whim = rng.random() < WHIM
         if returned_on is not None and returned_on < day <= returned_on + RETURN_DAYS:
             return person.sessions_a_day
         if person.leaves_on is not None and day >= person.leaves_on:
-            return 0.0
+            return float(whim)
         if person.fate is Fate.DRIFTER:
             # Half as often every nine days: quiet by the third week, gone by the fifth.
             return float(person.sessions_a_day * 0.5 ** ((day - person.joins_on) / 9))
@@ -259,3 +315,8 @@ class Population:
 
     def _random(self, user_id: int, what: str) -> random.Random:
         return random.Random(f"{self._seed} {user_id} {what}")  # noqa: S311 - a simulation, not a secret
+
+
+def _hearing(at: datetime) -> str:
+    """Name the moment of a message by its hour: the sender's and the demo's clock differ by seconds."""
+    return f"hears {at:%Y-%m-%d %H}"

@@ -16,7 +16,8 @@ from rich.text import Text
 from engagement.clients.cards import serving_card
 from engagement.domain.census import Census, Outcomes
 from engagement.domain.champion import MODELS
-from engagement.domain.outreach import OutreachState
+from engagement.domain.experiment import ALL
+from engagement.domain.outreach import OutreachState, OutreachType
 from engagement.domain.pattern import HOURS_OF_DAY, MILLI
 from engagement.domain.pattern_bytes import decode
 from engagement.domain.population import BUNDLED
@@ -24,13 +25,14 @@ from engagement.domain.timing import hour_shares
 from engagement.domain.watching import Health, judge
 from engagement.store import keys
 from engagement.store.censuses import Censuses
-from engagement.store.table import InteractionItem, Item, OutreachItem, PatternItem, ProfileItem
+from engagement.store.table import AwardItem, InteractionItem, Item, OutreachItem, PatternItem, ProfileItem
 from infra.local.emulator import ROOT
 from infra.local.metrics import Totals
 from infra.local.population import Act, Action, Fate, Population
+from infra.local.truth import Measured
 
 BARS = " ▁▂▃▄▅▆▇█"
-PROMISES = ("duplicate_sends", "sent_after_stop", "cap_breaches", "errors")
+PROMISES = ("duplicate_sends", "sent_after_stop", "cap_breaches", "counters_wrong", "errors")
 """Counts that must be nought."""
 WORDS = {
     "resting": "written to within the last 14 days",
@@ -262,9 +264,53 @@ def predicted(figures: Mapping[str, Any]) -> Table:
     return table
 
 
+def helped(figures: Mapping[str, Any]) -> Table:
+    """Show what the control groups say of each group, beside what the simulator knows."""
+    table = Table(title="Did writing help? Came back within a week, in points", title_justify="left", expand=True)
+    for heading in ("first message", "written to", "held out", "lift", "95 % interval", "", "truth"):
+        table.add_column(heading, justify="left" if heading in ("first message", "") else "right")
+    for group, found in figures["experiment"].items():
+        if found["low"] is None:
+            continue
+        table.add_row(
+            "of any kind" if group == ALL else group.replace("_", " "),
+            f"{found['came_back_written_to']:.0%} of {found['written_to']}" if found["written_to"] else "nobody",
+            f"{found['came_back_held_out']:.0%} of {found['held_out']}" if found["held_out"] else "nobody",
+            "" if found["lift"] is None else f"{100 * found['lift']:+.0f}",
+            f"{100 * found['low']:+.0f} to {100 * found['high']:+.0f}",
+            whiskers(found["low"], found["lift"], found["high"], found["truth"]),
+            f"{100 * found['truth']:+.0f}",
+        )
+    table.caption = "| none   ━ interval   ● measured   ◆ true"
+    return table
+
+
+def whiskers(low: float, estimate: float | None, high: float, truth: float) -> Text:
+    """Draw an interval from -1 to 1 with what is measured in it and what is true."""
+    width = 25
+
+    def place(value: float) -> int:
+        return round((min(max(value, -1.0), 1.0) + 1) / 2 * (width - 1))
+
+    cells = [("━", "blue") if place(low) <= cell <= place(high) else (" ", "") for cell in range(width)]
+    cells[place(0)] = ("|", "dim")
+    if estimate is not None:
+        cells[place(estimate)] = ("●", "bold")
+    cells[place(truth)] = ("◆", "bold magenta")
+    return Text.assemble(*cells)
+
+
 def story(population: Population, ledger: Ledger, outreach: Sequence[OutreachItem], days: int) -> Panel | None:
     """Tell of somebody who left, was written to, and came back; None where nobody did."""
-    returned = [m for m in ledger.reached if population.people[m.user_id].comes_back and m.user_id in ledger.risk]
+    # The sender's clock runs on while it sends: the hour is what both records agree on.
+    sent = {(keys.user_of(o.pk)[1], f"{o.exposed_at:%F %H}"): o for o in outreach if o.state in DELIVERED}
+    returned = [
+        message
+        for message in ledger.reached
+        if message.user_id in ledger.risk
+        and said_after(ledger.acts, message)
+        and sent[message.user_id, f"{message.at:%F %H}"].outreach_type == OutreachType.RE_ENGAGEMENT
+    ]
     if not returned:
         return None
     message = returned[0]
@@ -273,7 +319,7 @@ def story(population: Population, ledger: Ledger, outreach: Sequence[OutreachIte
     per_day = Counter((act.at - population.start).days for act in mine)
     before = [act for act in mine if act.at < message.at]
     after = said_after(mine, message)
-    item = next(o for o in outreach if keys.user_of(o.pk)[1] == person.user_id and o.state in DELIVERED)
+    item = sent[message.user_id, f"{message.at:%F %H}"]
 
     def on(at: datetime) -> str:
         return f"day {(at - population.start).days + 1:2}, {at:%H:%M}"
@@ -298,6 +344,7 @@ def summarise(
     ledger: Ledger,
     records: Records,
     predictions: Predictions,
+    measured: Measured,
     totals: Totals,
     *,
     per_day: int,
@@ -311,6 +358,7 @@ def summarise(
         ledger: what was seen from outside.
         records: what the table holds.
         predictions: what the models said, and what came true.
+        measured: what the control groups say, and the simulator's truth.
         totals: the functions' own metrics, added up.
         per_day: the deployed daily cap.
         min_gap: the deployed gap.
@@ -341,10 +389,14 @@ def summarise(
         "best_hour_within_one": round(near_their_hour(records.patterns, population), 3),
         "outreach_at_top3_hour": None if at_top is None else round(at_top, 3),
         "let_it_learn": sum(bool(item.consent_ml) for item in records.profiles),
+        "awards": sum(isinstance(item, AwardItem) for item in records.others),
+        "sent_by_type": dict(Counter(str(i.outreach_type) for i in records.outreach if i.state in DELIVERED)),
         **predictions.figures(),
+        **measured.figures(),
         "duplicate_sends": duplicate_sends(ledger.reached, records.outreach),
         "sent_after_stop": sent_after_stop(ledger.reached, ledger.acts),
         "cap_breaches": cap_breaches(ledger.reached, per_day, min_gap),
+        "counters_wrong": len(measured.reconciliation.differences),
         "errors": bad_answers + dead_items + dead_letters + ledger.failures.total() + totals.errors.total(),
     }
 
@@ -378,6 +430,7 @@ def show(
     for key in PROMISES:
         style = "green" if figures[key] == 0 else "bold red"
         promises.add_row(key.replace("_", " "), Text(str(figures[key]), style))
-    parts = [incoming, learned(population, records.patterns), predicted(figures), reached, why_not, promises]
+    learnt, foretold = learned(population, records.patterns), predicted(figures)
+    parts = [incoming, learnt, foretold, reached, why_not, promises, helped(figures)]
     told = story(population, ledger, records.outreach, days)
     console.print(Group(*parts, *([told] if told else [])))

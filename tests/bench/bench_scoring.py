@@ -31,19 +31,21 @@ from engagement.domain.census import Census, Tally
 from engagement.domain.due import DuePattern, Scored
 from engagement.domain.features import NAMES, features
 from engagement.domain.interaction import Interaction, SentimentType
-from engagement.domain.mood import mood_features
+from engagement.domain.mood import mood_features, mood_trend
 from engagement.domain.outcome import Watched, ripen, watch
 from engagement.domain.pattern import EMPTY, Pattern, fold
 from engagement.domain.pattern_bytes import decode, encode
-from engagement.domain.planning import Thresholds, next_due_at, send_time, silence_outreach
+from engagement.domain.planning import Thresholds, candidates, next_due_at, send_time
 from engagement.domain.population import BUNDLED
 from engagement.domain.profile import ConsentPolicy
 from engagement.domain.quiet import open_hours
 from engagement.domain.scores import ChurnScores
+from engagement.domain.templates import Texts
 from engagement.domain.tick import Tick
 from engagement.domain.timing import NAMES as TIMING_NAMES
 from engagement.domain.timing import hour_features
 from engagement.domain.zone import QUIET
+from engagement.services.planner import Planner
 from engagement.services.scoring import BATCH, Scoring
 from engagement.store import keys
 from engagement.store.scores import Scores
@@ -169,7 +171,8 @@ def column_of(users: int, states: list[bytes], models: ServingModels, read: floa
 
 def planned(pattern: Pattern, scores: ChurnScores) -> object:
     """Ask what a run asks about each user once they are scored."""
-    return silence_outreach(pattern, scores, THRESHOLDS, NOW), next_due_at(pattern, NOW)
+    trend = mood_trend(pattern, BUNDLED, NOW)
+    return candidates(pattern, scores, THRESHOLDS, trend, (), NOW), next_due_at(pattern, NOW)
 
 
 def write_to(states: list[bytes], models: ServingModels) -> None:
@@ -271,10 +274,9 @@ def run(memory: Memory, models: ServingModels, writers: int) -> None:
         profiles=memory,
         outreaches=memory,
         censuses=memory,
-        planner=memory,
+        planner=Planner(policy(consent=ConsentPolicy.ASSUME), Texts),
         models=lambda: models,
         thresholds=THRESHOLDS,
-        policy=policy(consent=ConsentPolicy.ASSUME),
         writers=writers,
     )
     scoring.score_due(Tick(now=NOW, shard=0, of=1), lambda: 900.0)

@@ -1,10 +1,12 @@
 """Context keys become a typed config, or a sentence that says what to type."""
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from engagement.settings import PlannerSettings
 from infra.config import ConfigError, DeploymentConfig, parameter_name
 
 
@@ -55,7 +57,7 @@ def test_each_stage_is_a_stack_with_parameters_of_its_own() -> None:
         ({"bot_id": "abc"}, r"`bot_id` is 'abc'; it must be a whole number"),
         ({"bot_id": "0"}, r"`bot_id` is 0; it must be from 1"),
         ({"stge": "test"}, r"`stge` is not a context key.*did you mean `-c stage=test`"),
-        ({"colour": "red"}, r"`colour` is not a context key.*the keys are: bot_id, stage"),
+        ({"zebra": "red"}, r"`zebra` is not a context key.*the keys are: bot_id, stage"),
         ({"stage": "Prod!"}, r"`stage` is 'Prod!'.*`-c stage=test`"),
         ({"architecture": "arm"}, r"`architecture` is 'arm'; it can be arm64 or x86_64"),
         ({"alarm_email": "me"}, r"`alarm_email` is 'me'.*you@example.com"),
@@ -73,6 +75,17 @@ def test_each_stage_is_a_stack_with_parameters_of_its_own() -> None:
         ({"min_training_samples": "0"}, r"`min_training_samples` is 0; it must be from 1 to 1000000"),
         ({"log_retention_days": "31"}, r"`log_retention_days` is 31; it can be 1, 3, 5, 7, 14, 30, 60 or 90"),
         ({"quiet_hours": "22:00-8:00"}, r"`quiet_hours` is '22:00-8:00'; type two hours of the day, or off"),
+        ({"control_percent": "95"}, r"`control_percent` is 95.0; it must be from 0 to 90"),
+        ({"type_control": "a lot"}, r"type_control is 'a lot'; write one percentage.*`-c type_control=100,"),
+        ({"rollout": "100,spam=3"}, r"rollout is '100,spam=3'; write one percentage for all types"),
+        ({"rollout": "100,re_engagement=101"}, r"rollout is '100,re_engagement=101'"),
+        ({"experiment": "Spring 2027"}, r"`experiment` is 'Spring 2027'.*`-c experiment=spring-2027`"),
+        ({"experiment": "a#b"}, r"`experiment` is 'a#b'"),
+        ({"daily_budget": "-1"}, r"`daily_budget` is -1; it must be from 0"),
+        ({"template_choice": "ucb"}, r"`template_choice` is 'ucb'; it can be thompson or fixed"),
+        ({"ai_message_enhancement": "on"}, r"`ai_message_enhancement` is 'on'; it can be off, bedrock, openai or ant"),
+        ({"ai_message_enhancement": "bedrock", "ai_model": "us.amazon.nova"}, r"`ai_model` is 'us.amazon.*global\."),
+        ({"ai_api_url": "http://llm.example"}, r"`ai_api_url`.*http only for 127.0.0.1"),
         ({"schedule_timezone": "Mars/Base"}, r"`schedule_timezone` is 'Mars/Base'.*Europe/Berlin"),
         ({"schedule_timezone": "../../etc/passwd"}, r"`schedule_timezone`"),
     ],
@@ -81,6 +94,23 @@ def test_a_value_that_cannot_be_is_refused_with_what_to_type(context: dict[str, 
     """The message names the key; nothing is guessed."""
     with pytest.raises(ConfigError, match=says):
         DeploymentConfig.from_context({"bot_id": 1} | context)
+
+
+def test_one_in_ten_is_never_written_to_and_no_language_model_is_asked_unless_the_operator_says_so() -> None:
+    """Causal by default; a model that sees first names is a decision."""
+    config = DeploymentConfig.from_context({"bot_id": 1})
+
+    assert (config.control_percent, config.ai_message_enhancement) == (10.0, "off")
+    assert config.ai_key_parameter == "/rekindle/prod/ai-key"
+
+
+def test_everybody_who_plans_is_given_the_same_limits() -> None:
+    """The gate must answer the scorer, the stream and the sender alike."""
+    config = DeploymentConfig.from_context({"bot_id": 1, "quiet_hours": "23-7", "rollout": "100,mood_support=0"})
+    settings = PlannerSettings(table_name="t", bot_id=1, **config.planning)
+
+    assert (settings.quiet_hours, settings.rollout) == ("23-7", "100,mood_support=0")
+    assert config.planning.keys() == {f.name for f in fields(PlannerSettings)} - {"table_name", "bot_id"}
 
 
 @pytest.mark.parametrize(

@@ -44,12 +44,13 @@ MAY = {
     "pattern_updater": ALL
     | {"dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams"}
     | {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:ConditionCheckItem"}
-    | {"sqs:SendMessage"},
+    | {"dynamodb:Query", "sqs:SendMessage"},
     "scorer": ALL
     | {"dynamodb:Query", "dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"}
     | {"s3:GetObject", "s3:ListBucket", "sqs:SendMessage"},
     "outreach_sender": ALL
-    | {"dynamodb:Query", "dynamodb:GetItem", "dynamodb:UpdateItem", "ssm:GetParameter", "sqs:SendMessage"},
+    | {"dynamodb:Query", "dynamodb:GetItem", "dynamodb:UpdateItem", "ssm:GetParameter", "sqs:SendMessage"}
+    | {"s3:GetObject", "s3:ListBucket"},
     "housekeeper": ALL
     | {"dynamodb:Query", "dynamodb:GetItem", "dynamodb:UpdateItem", "ssm:GetParameter", "sqs:SendMessage"}
     | {"s3:GetObject", "s3:ListBucket"},
@@ -94,6 +95,16 @@ def chosen(synthesize: Callable[..., Any]) -> Any:
         max_outreaches_per_user_per_day=2,
         min_hours_between_outreaches=6,
         quiet_hours="23-7",
+        rollout="100,mood_support=20",
+        daily_budget=1_000,
+        experiment="spring-2027",
+        control_percent=5,
+        type_control="20",
+        template_choice="fixed",
+        ai_message_enhancement="openai",
+        ai_model="some-model",
+        ai_daily_budget=7,
+        ai_api_url="https://llm.example",
         sends_per_second=10,
         outreach_enabled="off",
         ml_prediction_enabled="off",
@@ -292,9 +303,41 @@ def test_a_function_may_do_what_its_code_calls(stack: Any, name: str) -> None:
         for statement in granted(stack, role)
         if "dynamodb:Query" in listed(statement["Action"])
     }
-    # The table itself is asked for the census, by those who shrink to it or judge by it.
-    due, census = {f"/index/{keys.DUE_INDEX}"}, {"Arn"}
-    assert queried == {"scorer": due | census, "housekeeper": due | census, "outreach_sender": due}.get(name, set())
+    # The table itself is asked for the census, the counters, a user's outreach and the operator's texts.
+    due, itself = {f"/index/{keys.DUE_INDEX}"}, {"Arn"}
+    both = dict.fromkeys(("scorer", "housekeeper", "outreach_sender"), due | itself)
+    assert queried == {**both, "pattern_updater": itself}.get(name, set())
+
+
+@pytest.mark.parametrize(
+    ("provider", "action", "resource"),
+    [
+        ("bedrock", "bedrock:InvokeModel", "foundation-model/"),
+        ("openai", "ssm:GetParameter", "parameter/rekindle/prod/ai-key"),
+        ("anthropic", "ssm:GetParameter", "parameter/rekindle/prod/ai-key"),
+    ],
+)
+def test_only_the_sender_may_ask_a_language_model_and_only_the_one_that_was_chosen(
+    stack: Any, synthesize: Callable[..., Any], provider: str, action: str, resource: str
+) -> None:
+    """R83: off by default; then one model, or one key."""
+
+    def asking(of: Any) -> dict[str, list[str]]:
+        return {
+            name: [
+                text
+                for statement in granted(of, function["Role"]["Fn::GetAtt"][0])
+                if action in listed(statement["Action"])
+                for text in literals(statement["Resource"])
+                if resource in text
+            ]
+            for name, function in of.functions().items()
+        }
+
+    assert not any(asking(stack).values())
+    enabled = asking(synthesize(ai_message_enhancement=provider))
+    assert [name for name, found in enabled.items() if found] == ["outreach_sender"]
+    assert not [text for found in enabled.values() for text in found if "*" in text]
 
 
 def test_permissions_come_before_what_needs_them(stack: Any) -> None:
@@ -516,6 +559,7 @@ def test_a_function_carries_no_layer_that_it_does_not_import(stack: Any) -> None
 
     assert {name: own - {"CoreLayer"} for name, own in layers.items() if own != {"CoreLayer"}} == {
         "scorer": {"InferenceLayer"},
+        "outreach_sender": {"InferenceLayer"},
         "trainer": {"TrainingLayer"},
     }
 
@@ -652,22 +696,36 @@ def test_an_operators_choice_reaches_its_functions(chosen: Any) -> None:
     for function, field, value in (
         ("webhook", "bot_id", 123456),
         ("webhook", "consent_policy", "assume"),
-        ("scorer", "consent_policy", "assume"),
-        ("outreach_sender", "consent_policy", "assume"),
         ("webhook", "store_text", "on"),
         ("webhook", "interaction_ttl_days", 90),
         ("webhook", "flood_limit_per_minute", 7),
-        ("scorer", "churn_threshold", 0.9),
-        ("scorer", "checkin_threshold", 0.5),
-        ("scorer", "max_outreaches_per_user_per_day", 2),
-        ("outreach_sender", "max_outreaches_per_user_per_day", 2),
-        ("scorer", "min_hours_between_outreaches", 6.0),
-        ("outreach_sender", "min_hours_between_outreaches", 6.0),
-        ("scorer", "quiet_hours", "23-7"),
-        ("outreach_sender", "quiet_hours", "23-7"),
-        ("outreach_sender", "sends_per_second", 10),
-        ("outreach_sender", "outreach_enabled", "off"),
+        ("webhook", "ai_message_enhancement", "openai"),
+        *(
+            (function, field, value)
+            for function in ("scorer", "pattern_updater", "outreach_sender")
+            for field, value in {
+                "consent_policy": "assume",
+                "churn_threshold": 0.9,
+                "checkin_threshold": 0.5,
+                "max_outreaches_per_user_per_day": 2,
+                "min_hours_between_outreaches": 6.0,
+                "quiet_hours": "23-7",
+                "rollout": "100,mood_support=20",
+                "daily_budget": 1_000,
+                "experiment": "spring-2027",
+                "control_percent": 5.0,
+                "type_control": "20",
+                "outreach_enabled": "off",
+                "ai_message_enhancement": "openai",
+            }.items()
+        ),
+        ("scorer", "template_choice", "fixed"),
         ("scorer", "ml_prediction_enabled", "off"),
+        ("outreach_sender", "sends_per_second", 10),
+        ("outreach_sender", "ml_prediction_enabled", "off"),
+        ("outreach_sender", "ai_model", "some-model"),
+        ("outreach_sender", "ai_daily_budget", 7),
+        ("outreach_sender", "ai_api_url", "https://llm.example"),
         ("trainer", "min_training_samples", 50),
         ("outreach_sender", "telegram_api_url", "https://bots.example"),
         ("housekeeper", "telegram_api_url", "https://bots.example"),

@@ -4,17 +4,23 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 
-from engagement.clients import models, registry
+from engagement.clients import models, registry, serving
 from engagement.clients.models import champion, champion_or_bundled
 from engagement.clients.predictor import ChurnModel
+from engagement.clients.serving import serving_models
 from engagement.domain.features import NAMES
 from engagement.errors import ModelUnavailableError
+from infra.local.world import World
+from models import uplift
+from tests.builders import NOW
+from tests.decisions import decisions
 
 BUNDLED = Path(__file__).parents[2] / "models" / "churn"
 POINTER = "models/churn/champion.json"
@@ -213,3 +219,48 @@ def test_a_cache_that_cannot_be_written_leaves_the_bundled_model_serving(
     assert champion_or_bundled("churn", bucket.name, BUNDLED, in_the_way) == BUNDLED
     assert "cannot be kept" in warnings[0]
     assert in_the_way.read_text() == "not a folder"
+
+
+# --- the model that does not come with the code ---
+
+
+def test_no_uplift_model_serves_before_one_is_promoted_in_silence(
+    empty: str, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That is normal, for weeks: nothing is logged, and no rule stands in."""
+    monkeypatch.setattr(serving.logger, "warning", None)
+
+    found = serving_models(empty, BUNDLED.parent, cache)
+
+    assert found.uplift is None
+    assert found.churn
+    assert found.timing
+    assert found.mood
+
+
+def test_a_promoted_uplift_model_serves_until_it_is_taken_back_or_damaged(
+    empty: str, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """R78, R79: after a rollback none serves, and nobody is left out for the sake of one that cannot be used."""
+    known = decisions(World(11, 4_000), control=0.3)
+    verdict = uplift.train(known, serving=None, out=tmp_path / "uplift", now=NOW, min_samples=500)
+    assert verdict.directory
+    store = registry.ModelRegistry(empty)
+    entry = store.publish("uplift", verdict.directory)
+    assert store.promote("uplift", entry, NOW, over=None)
+
+    found = serving_models(empty, BUNDLED.parent, cache).uplift
+
+    assert found
+    assert found.version == entry.version
+    ((sent, alone, blocks),) = (astuple(each) for each in found.predict([known[0].row]))
+    assert all(0 <= probability <= 1 for probability in (sent, alone, blocks))
+    assert store.rollback("uplift", NOW)
+    assert serving_models(empty, BUNDLED.parent, cache).uplift is None
+    assert store.promote("uplift", entry, NOW, over=store.champion("uplift"))
+    shutil.rmtree(cache)
+    boto3.client("s3").put_object(Bucket=empty, Key=f"{entry.prefix}/model.onnx", Body=b"something else")
+    reasons: list[str] = []
+    monkeypatch.setattr(serving.logger, "warning", lambda _, reason, model: reasons.append(f"{model}: {reason}"))
+    assert serving_models(empty, BUNDLED.parent, cache).uplift is None
+    assert reasons == [f"uplift: {entry.prefix}/model.onnx is damaged: its sha256 is not the pointer's"]

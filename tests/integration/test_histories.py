@@ -1,6 +1,7 @@
 """Histories for the trainer: whose they are, what is in them, and that they come one user at a time."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,14 +9,19 @@ import pytest
 from pynamodb.connection import Connection
 
 from engagement.domain.interaction import Interaction
+from engagement.domain.outcomes import Outcomes
+from engagement.domain.outreach import Arm, OutreachState, OutreachType
+from engagement.domain.pattern import EMPTY
+from engagement.domain.scores import ChurnScores
 from engagement.domain.update import Contact
+from engagement.domain.uplift import EXPLORED, LoggedDecision, context_of, explored, row_of
 from engagement.errors import StoreUnavailableError
 from engagement.store import histories as module
 from engagement.store import keys
 from engagement.store.histories import Histories
 from engagement.store.interactions import Interactions
 from engagement.store.profiles import Profiles
-from engagement.store.table import InteractionItem, TombstoneItem, bind
+from engagement.store.table import InteractionItem, OutreachItem, TombstoneItem, bind
 from tests.builders import interaction
 
 BOT = 42
@@ -47,9 +53,9 @@ def read(**options: Any) -> dict[int, list[Interaction]]:
     """Return the histories by user; each comes once."""
     found: dict[int, list[Interaction]] = {}
     for history in histories.consenting(BOT, NOW, **options):
-        (user_id,) = {interaction.user_id for interaction in history}
+        (user_id,) = {interaction.user_id for interaction in history.interactions}
         assert user_id not in found
-        found[user_id] = history
+        found[user_id] = list(history.interactions)
     return found
 
 
@@ -160,7 +166,7 @@ def test_no_more_than_one_user_is_held(community: set[int], monkeypatch: pytest.
 
     monkeypatch.setattr(module, "interaction_of", watched)
     for history in histories.consenting(BOT, NOW, page=1):
-        assert read_so_far[-1] == keys.user(BOT, history[0].user_id)
+        assert read_so_far[-1] == keys.user(BOT, history.interactions[0].user_id)
 
 
 def test_who_writes_more_than_a_person_can_is_left_out(community: set[int], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,3 +201,134 @@ def test_trouble_is_told(table: str) -> None:
 
     with pytest.raises(StoreUnavailableError):
         read()
+
+
+# --- decisions ---
+
+CONTEXT = context_of(EMPTY, OutreachType.RE_ENGAGEMENT, ChurnScores(0.75, 0.5, 0.5), NOW)
+NOTHING = Outcomes(
+    returned_24h=False, returned_7d=False, responded=False, mood_after=None, blocked=False, opted_out=False
+)
+
+
+def decide(user_id: int, period: str = "2026-W40", *, days_ago: float = 20, **changes: Any) -> None:
+    """Store a settled outreach: the user's first of any type, held out with probability 0.1."""
+    exposed_at = NOW - timedelta(days=days_ago)
+    fields: dict[str, Any] = {
+        "outreach_type": OutreachType.RE_ENGAGEMENT,
+        "state": OutreachState.SENT,
+        "priority": 0.5,
+        "trigger": "churn_14d",
+        "template": "re_engagement.warm",
+        "planned_at": exposed_at,
+        "send_after": exposed_at,
+        "expires_at": exposed_at + timedelta(days=2),
+        "expires_on": exposed_at + timedelta(days=365),
+        "treated_probability": 0.9,
+        "values_json": '{"topic": "help"}',
+        "covariate": 0.25,
+        "context": CONTEXT,
+        "exposed_at": exposed_at,
+        "first_of": {"all", "re_engagement"},
+        "settled_at": exposed_at + timedelta(days=8),
+        "outcomes_json": replace(NOTHING, returned_7d=True).as_json(),
+    }
+    OutreachItem(keys.user(BOT, user_id), keys.outreach("re_engagement", period), **(fields | changes)).save()
+
+
+def decisions() -> dict[int, LoggedDecision]:
+    known = (history.decision for history in histories.consenting(BOT, NOW))
+    return {decision.user_id: decision for decision in known if decision}
+
+
+def test_settled_decisions_come_with_what_was_drawn_and_what_came_of_it(table: str) -> None:
+    """Both arms; somebody without an interaction left is one to learn from, too."""
+    allow(1)
+    put(1, days_ago(3))
+    decide(1)
+    allow(2)
+    decide(2, arm=Arm.HELD_OUT, state=OutreachState.HELD_OUT, outcomes_json=NOTHING.as_json())
+
+    found = decisions()
+
+    assert found[1] == LoggedDecision(
+        user_id=1,
+        row=row_of(CONTEXT) or (),
+        planned_probability=1.0,
+        sent=True,
+        sent_probability=0.9,
+        returned=True,
+        lost=False,
+        covariate=0.25,
+    )
+    assert found[2] == replace(found[1], user_id=2, sent=False, returned=False)
+    assert [len(history.interactions) for history in histories.consenting(BOT, NOW)] in ([1, 0], [0, 1])
+
+
+def test_the_features_of_a_decision_are_those_that_were_stored_with_it(table: str) -> None:
+    """R76: what the user did since changes none of them."""
+    allow(1)
+    decide(1)
+    before = decisions()
+    put(1, days_ago(19, 18, 17, 1))
+
+    assert decisions() == before
+
+
+def test_who_comes_back_to_leave_for_good_has_not_returned(table: str) -> None:
+    """A press of "stop" is an interaction, and the end of them."""
+    for user_id, leaves in ((1, {"blocked": True}), (2, {"opted_out": True})):
+        allow(user_id)
+        decide(user_id, outcomes_json=replace(NOTHING, returned_7d=True, **leaves).as_json())
+
+    assert [(found.returned, found.lost) for found in decisions().values()] == [(False, True)] * 2
+
+
+def test_decisions_of_those_who_do_not_allow_training_are_left_out(table: str) -> None:
+    """R74, R71"""
+    for user_id in (1, 2, 3):
+        decide(user_id)
+    allow(2, granted=False)
+    allow(3)
+    erase(3)
+
+    assert decisions() == {}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"settled_at": None, "outcomes_json": None},
+        {"first_of": {"re_engagement"}},
+        {"first_of": None},
+        {"context": None},
+        {"context": bytes([9]) + CONTEXT[1:]},
+        {"treated_probability": 1.0},
+        {"treated_probability": 0.0},
+        {"expires_on": NOW - timedelta(days=1)},
+    ],
+)
+def test_what_cannot_be_learned_from_is_left_out(table: str, changes: dict[str, Any]) -> None:
+    """Not settled, not the first, of another version, drawn with certainty, or to be kept no longer."""
+    allow(1)
+    put(1, days_ago(1))
+    decide(1, **changes)
+
+    assert decisions() == {}
+
+
+def test_one_decision_of_each_user_counts_that_of_the_newest_experiment(table: str) -> None:
+    """Units are independent."""
+    allow(1)
+    decide(1, "2026-W30", days_ago=90, experiment="spring", covariate=0.1)
+    decide(1, "2026-W40", days_ago=20, experiment="autumn", covariate=0.2)
+    decide(1, "2026-W41", days_ago=12, experiment="autumn", covariate=0.3, first_of=None)
+
+    assert decisions()[1].covariate == 0.2
+
+
+def test_a_decision_that_was_planned_to_explore_stands_for_ten(table: str) -> None:
+    allow(1)
+    decide(1, context=explored(CONTEXT))
+
+    assert decisions()[1].planned_probability == EXPLORED

@@ -27,7 +27,8 @@ from engagement.settings import HousekeeperSettings
 from engagement.store import keys
 from engagement.store.censuses import Censuses
 from engagement.store.outreaches import Outreaches
-from engagement.store.table import OutreachItem
+from engagement.store.statistics import Statistics
+from engagement.store.table import OutreachItem, ProfileItem
 from functions.__main__ import invoke
 from infra.local.telegram import bot_api, outcomes, updates
 from infra.local.telegram.server import FakeTelegram
@@ -128,7 +129,7 @@ def state_of(key: OutreachKey) -> OutreachState:
     return found.state
 
 
-HOUR = timedelta(hours=1)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 
 def test_a_tick_settles_what_was_left_behind(
@@ -150,6 +151,8 @@ def test_a_tick_settles_what_was_left_behind(
         "expired": 1,
         "swept_unknown": 1,
         "released": 1,
+        "settled": 0,
+        "response_rate": None,
         "pending_updates": 0,
         "faults": [],
         "last_error": "",
@@ -160,6 +163,44 @@ def test_a_tick_settles_what_was_left_behind(
         "OutreachExpired": 1,
         "OutreachSweptUnknown": 1,
     }
+
+
+def test_a_tick_settles_what_came_of_the_messages_of_last_week(
+    deployed: HousekeeperSettings, sample: Callable[[str], Any], now: datetime, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of two exposures one was answered; both are booked for the experiment, once."""
+    ProfileItem(keys.user(BOT_ID, 1), keys.PROFILE, chat_id=1, created_at=now - 90 * DAY).save()
+    for user, returned_at in ((1, now - 8 * DAY), (2, None)):
+        pk = keys.user(BOT_ID, user)
+        OutreachItem(
+            pk,
+            keys.outreach("silence", "2026-11-03-1"),
+            due_shard=keys.settle_shard(keys.due_partition(pk)),
+            due_at=now - HOUR,
+            outreach_type="re_engagement",
+            state=OutreachState.SENT,
+            priority=0.9,
+            trigger="churn_14d_high",
+            template="re_engagement.open_door",
+            planned_at=now - 10 * DAY,
+            send_after=now - 9 * DAY,
+            expires_at=now - 7 * DAY,
+            experiment="first",
+            program_probability=0.9,
+            treated_probability=0.9,
+            exposed_at=now - 8 * DAY - HOUR,
+            first_of={"all", "re_engagement"},
+            returned_at=returned_at,
+        ).save()
+    result = invoke("housekeeper", sample(TICK))
+    assert (result["settled"], result["response_rate"]) == (2, 0.5)
+    assert metrics_of(capsys.readouterr().out) == {"OutreachSettled": 2, "ResponseRate": 0.5}
+    sums = Statistics().lift(BOT_ID, "first")
+    assert set(sums) == {"all", "re_engagement"}
+    assert sums["all"]["treated:users"] == 2
+    again = invoke("housekeeper", sample(TICK))
+    assert (again["settled"], again["response_rate"]) == (0, None)
+    assert Statistics().lift(BOT_ID, "first") == sums
 
 
 def test_a_second_tick_changes_nothing(

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -67,7 +68,8 @@ def test_before_the_first_training_the_bundled_models_are_listed(run: Run) -> No
     for name in ("churn", "timing", "mood"):
         card = json.loads((ROOT / "models" / name / "card.json").read_text())
         assert f"{card['version']} (bundled)" in result.output
-    assert result.output.count("the deployment") == 3
+    assert result.output.count("the deployment") == 4
+    assert re.search(r"uplift.+ none .+needs 200 users in both arms", result.output)
 
 
 @pytest.mark.parametrize(
@@ -122,6 +124,33 @@ def test_a_rollback_says_what_serves_now(run: Run, promote: Callable[[int], None
     assert "(bundled)" in run("list").output
 
 
+def test_an_uplift_model_is_listed_and_taken_back_to_none(run: Run, bucket: str, tmp_path: Path) -> None:
+    """R78: none comes with the code."""
+    registry = ModelRegistry(bucket)
+    metrics = {
+        "candidate": {"sends": 0.61},
+        "rule": {"sends": 1.0},
+        "gain": {"rule": {"value": 0.052, "interval": [0.012, 0.092], "effective_sample": 227}},
+    }
+    card = {
+        "name": "uplift",
+        "version": "uplift-v1",
+        "sha256": hashlib.sha256(b"model").hexdigest(),
+        "metrics": metrics,
+    }
+    (tmp_path / "model.onnx").write_bytes(b"model")
+    (tmp_path / "card.json").write_text(json.dumps(card))
+    assert "No uplift model serves already; there is nothing to take back." in run("rollback", "uplift").output
+    assert registry.promote("uplift", registry.publish("uplift", tmp_path), MONDAY, over=None)
+
+    listed = run("list").output
+
+    for shown in ("uplift-v1", "gain rule 0.052 [0.012, 0.092]", "sends 0.610"):
+        assert shown in listed
+    assert "uplift: none serves again" in run("rollback", "uplift").output
+    assert "uplift-v1" not in run("list").output
+
+
 def test_a_pointer_that_cannot_be_read_is_one_line(run: Run, bucket: str) -> None:
     boto3.client("s3").put_object(Bucket=bucket, Key="models/churn/champion.json", Body=b"{")
 
@@ -135,7 +164,7 @@ def test_another_name_is_refused(run: Run) -> None:
     result = run("rollback", "spam")
 
     assert result.exit_code == 2
-    assert "'churn', 'timing', 'mood'" in result.output
+    assert "'churn', 'timing', 'mood', 'uplift'" in result.output
 
 
 REPORT = {
@@ -155,6 +184,14 @@ REPORT = {
             "fault": "the champion is damaged",
         },
         "timing_model": {"outcome": "keep", "reason": "[not] better", "samples": 700, "serves": "timing-1-def"},
+        "uplift_model": {
+            "outcome": "keep",
+            "reason": "not better beyond chance: of 4,000 decisions",
+            "samples": 4_000,
+            "serves": "none",
+            "candidate": {"sends": 0.61, "blocks": 0.002},
+            "rule": {"sends": 1.0, "blocks": 0.013},
+        },
         "mood_model": {"outcome": "too_little_data", "reason": "12 looks", "samples": 12, "serves": "bundled"},
     },
 }
@@ -189,6 +226,10 @@ def test_training_now_prints_what_came_of_each_model(run: Run, asked: list[tuple
         "[not] better",
         "mood: too_little_data, 12 examples",
         "serves: bundled",
+        "uplift: keep, 4000 examples",
+        "0.610",
+        "0.013",
+        "serves: none",
         "Promoted: churn.",
     ):
         assert shown in result.output

@@ -11,16 +11,24 @@ from typing import Any
 
 import pytest
 
+from engagement.domain.consequences import Consequences
 from engagement.domain.interaction import Interaction
+from engagement.domain.milestones import DEFAULTS, newly_reached
 from engagement.domain.pattern import EMPTY, fold
 from engagement.services.analyzer import EngagementAnalyzer, StreamRecord
+from engagement.services.milestones import MilestoneSeeder
+from engagement.settings import PatternUpdaterSettings
 from engagement.store import keys
+from engagement.store.awards import Awards
 from engagement.store.interactions import interaction_of
+from engagement.store.milestones import Milestones
 from engagement.store.patterns import Patterns, Written
 from engagement.store.profiles import Profiles
 from engagement.store.scores import Scores
-from engagement.store.table import Item, PatternItem, ProfileItem, TombstoneItem
+from engagement.store.statistics import Statistics
+from engagement.store.table import Item, OutreachItem, PatternItem, ProfileItem, TombstoneItem
 from functions.__main__ import invoke
+from infra.config import DeploymentConfig
 
 BOT, ADA, BRUNO = 123456, 7000000001, 42
 Sample = Callable[[str], dict[str, Any]]
@@ -29,8 +37,9 @@ Sample = Callable[[str], dict[str, Any]]
 @pytest.fixture
 def updater(table: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, Any]], dict[str, Any]]:
     """The deployed function's handler, freshly imported, over an empty table."""
-    monkeypatch.setenv("TABLE_NAME", table)
-    monkeypatch.setenv("BOT_ID", str(BOT))
+    settings = PatternUpdaterSettings(table_name=table, bot_id=BOT, **DeploymentConfig(bot_id=BOT).planning)
+    for name, value in settings.to_env().items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "Rekindle")
     monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "pattern_updater")
 
@@ -149,6 +158,29 @@ def test_two_invocations_for_one_user_at_once_lose_no_update(table: str, sample:
     assert sum(report.conflicts for report in reports) == 1
 
 
+def test_what_is_reached_is_awarded_and_celebrated_by_the_deployed_function(
+    updater: Callable[..., Any], sample: Sample, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """R60, R62: the whole wiring, twice over; who is not in a control group is written to, the others are recorded."""
+    records = history(sample, 30)
+    first_at = datetime(2026, 10, 1, tzinfo=UTC)
+    MilestoneSeeder(BOT, Milestones(BOT), Statistics()).seed_default_milestones(now=first_at)
+    ProfileItem(
+        keys.user(BOT, ADA), keys.PROFILE, chat_id=ADA, consent="granted", zone="Europe/Berlin", created_at=first_at
+    ).save()
+    for _ in range(2):
+        assert updater({"Records": records}) == {"batchItemFailures": []}
+    for user in (ADA, BRUNO):
+        awarded = {award.milestone_name for award in Awards().of_user(BOT, user)}
+        assert awarded == {"first_interaction", "chatty_newcomer", "positive_vibes"}
+    (celebration,) = (item for item in Item.query(keys.user(BOT, ADA)) if isinstance(item, OutreachItem))
+    assert celebration.sk == keys.outreach("milestone", "positive_vibes")
+    assert celebration.arm in ("treated", "held_out")
+    said = capsys.readouterr().out
+    assert '"MilestonesAwarded":[6' in said.replace(" ", "")
+    assert '"OutreachPlanned":[1' in said.replace(" ", "")
+
+
 def test_a_late_record_of_an_erased_user_creates_nothing(
     updater: Callable[..., Any], sample: Sample, table: str
 ) -> None:
@@ -203,7 +235,7 @@ def _moved(interaction: Interaction, days: int, update_id: int) -> Interaction:
 
 
 def test_a_typical_users_item_is_one_write_unit(table: str, sample: Sample) -> None:
-    """The whole item, keys and scores included, stays below 1 KB for 120 interactions (counted as DynamoDB does)."""
+    """The whole item stays below 1 KB for 120 interactions, keys, scores and awards included, as DynamoDB counts."""
     interactions = [interaction_of(record["dynamodb"]["NewImage"]) for record in history(sample, 180)]
     ada = [i for i in interactions if i.user_id == ADA]
     assert len(ada) == 120
@@ -211,6 +243,8 @@ def test_a_typical_users_item_is_one_write_unit(table: str, sample: Sample) -> N
     item = PatternItem.get(keys.user(BOT, ADA), keys.PATTERN)
     item.churn_7d, item.churn_14d, item.churn_30d = 0.123456789, 0.23456789, 0.3456789
     item.scored_at, item.scored_by = datetime.now(UTC), "churn-2026-11-22"
+    item.awarded = {milestone.milestone_name for milestone in newly_reached(DEFAULTS, (), fold(EMPTY, ada), UTC)}
+    assert len(item.awarded) == 10
     raw = item.serialize()
     size = sum(len(name) + _attribute_bytes(value) for name, value in raw.items())
     assert size <= 1_024
@@ -227,9 +261,9 @@ def test_a_conflict_is_an_answer_not_an_error(table: str, sample: Sample) -> Non
     """Creating twice, and replacing a version that has gone, say so."""
     interaction = interaction_of(history(sample, 2)[1]["dynamodb"]["NewImage"])
     patterns, pattern = Patterns(), fold(EMPTY, [interaction])
-    assert patterns.create(pattern, interaction) is Written.WRITTEN
-    assert patterns.create(pattern, interaction) is Written.CONFLICT
+    assert patterns.create(pattern, interaction, Consequences()) is Written.WRITTEN
+    assert patterns.create(pattern, interaction, Consequences()) is Written.CONFLICT
     seen = patterns.load(BOT, interaction.user_id)
     assert seen is not None
-    assert patterns.replace(pattern, seen, interaction) is Written.WRITTEN
-    assert patterns.replace(pattern, seen, interaction) is Written.CONFLICT
+    assert patterns.replace(pattern, seen, interaction, Consequences()) is Written.WRITTEN
+    assert patterns.replace(pattern, seen, interaction, Consequences()) is Written.CONFLICT

@@ -17,6 +17,7 @@ from engagement.store.profiles import Profiles
 from engagement.store.scores import Scores
 from infra.cli import main as cli
 from infra.cli.target import Target
+from infra.config import DeploymentConfig
 from infra.local import suite as local_suite
 from tests.builders import interaction
 
@@ -33,13 +34,9 @@ def settings(aws: dict[str, str]) -> dict[str, str]:
         table_name="rekindle",
         bot_id=BOT,
         model_bucket=bucket,
-        consent_policy="ask",
-        churn_threshold=0.8,
-        checkin_threshold=0.6,
-        max_outreaches_per_user_per_day=1,
-        min_hours_between_outreaches=12.0,
-        quiet_hours="22-8",
         ml_prediction_enabled="on",
+        template_choice="thompson",
+        **DeploymentConfig(bot_id=BOT).planning,
     ).to_env()
 
 

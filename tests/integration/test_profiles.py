@@ -8,8 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engagement.domain.profile import Consent, Profile
+from engagement.domain.profile import SNOOZE, Awaiting, Consent, Profile
 from engagement.domain.update import Contact
+from engagement.errors import BadZoneError
 from engagement.store import keys
 from engagement.store.profiles import Profiles, first_contact_actions
 from engagement.store.table import Item, ProfileItem, TombstoneItem, keyed
@@ -183,24 +184,30 @@ def learning(granted: bool, at: datetime) -> Change:
     return lambda user: profiles.record_consent_ml(BOT, user, granted=granted, at=at)
 
 
+def rewording(granted: bool, at: datetime) -> Change:
+    return lambda user: profiles.record_consent_llm(BOT, user, granted=granted, at=at)
+
+
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     answers=st.lists(st.tuples(st.booleans(), st.integers(0, 3)), min_size=1, max_size=6).flatmap(
         lambda answers: st.tuples(st.just(answers), st.permutations(answers + answers))
     )
 )
-def test_consent_to_learning_is_the_newest_answer_in_any_order(
+def test_consent_to_learning_and_to_rewording_is_the_newest_answer_in_any_order(
     table: str, answers: tuple[list[tuple[bool, int]], list[tuple[bool, int]]]
 ) -> None:
-    """R74: explicit and revocable: each answer delivered twice, anyhow; in one and the same second no wins."""
+    """R65, R74: explicit and revocable: each answer delivered twice, anyhow; in one and the same second no wins."""
     given_answers, deliveries = answers
     newest = max(at for _, at in given_answers)
     user_id = next(users)
 
     for granted, at in deliveries:
         learning(granted, minutes(at))(user_id)
+        rewording(granted, minutes(at))(user_id)
 
-    assert known(user_id).consent_ml is all(granted for granted, at in given_answers if at == newest)
+    expected = all(granted for granted, at in given_answers if at == newest)
+    assert (known(user_id).consent_ml, known(user_id).consent_llm) == (expected, expected)
 
 
 def test_learning_and_being_written_to_are_consented_to_apart(table: str) -> None:
@@ -219,13 +226,79 @@ def test_learning_and_being_written_to_are_consented_to_apart(table: str) -> Non
 
 
 def test_nobody_who_was_not_asked_has_consented_to_learning(table: str) -> None:
-    """R74: a profile from before there was the question holds no answer to it."""
+    """R65, R74: a profile from before there was the question holds no answer to it."""
     profiles.record_consent(BOT, 7, Consent.GRANTED, T0, ADA)
-    keyed(ProfileItem, keys.user(BOT, 7), keys.PROFILE).update(actions=[ProfileItem.consent_ml.remove()])
+    keyed(ProfileItem, keys.user(BOT, 7), keys.PROFILE).update(
+        actions=[ProfileItem.consent_ml.remove(), ProfileItem.consent_llm.remove()]
+    )
 
-    assert known(7).consent_ml is False
+    assert (known(7).consent_ml, known(7).consent_llm) == (False, False)
     assert profiles.record_consent_ml(BOT, 7, granted=True, at=T0)
     assert known(7).consent_ml is True
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    presses=st.lists(st.integers(0, 40), min_size=1, max_size=5).flatmap(
+        lambda presses: st.tuples(st.just(presses), st.permutations(presses + presses))
+    )
+)
+def test_a_snooze_holds_from_the_last_press_in_any_order(table: str, presses: tuple[list[int], list[int]]) -> None:
+    """Each "not now" delivered twice, anyhow: two weeks from the last of them."""
+    given_presses, deliveries = presses
+    user_id = next(users)
+
+    for at in map(minutes, deliveries):
+        profiles.snooze(BOT, user_id, at + SNOOZE, at)
+
+    assert known(user_id).snoozed_until == minutes(max(given_presses)) + SNOOZE
+    assert (known(user_id).opted_out, known(user_id).consent, known(user_id).epoch) == (False, Consent.UNASKED, 0)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    changes=st.lists(
+        st.tuples(st.sampled_from(["UTC", "Europe/Berlin", "Asia/Kolkata"]), st.integers(0, 2)), min_size=1, max_size=5
+    ).flatmap(lambda changes: st.tuples(st.just(changes), st.permutations(changes + changes)))
+)
+def test_the_zone_is_the_one_set_last_in_any_order(
+    table: str, changes: tuple[list[tuple[str, int]], list[tuple[str, int]]]
+) -> None:
+    """R40: what the user set wins, by the time they set it; "UTC" is kept as a zone that was set."""
+    given_changes, deliveries = changes
+    user_id = next(users)
+
+    for zone, at in deliveries:
+        profiles.set_zone(BOT, user_id, zone, minutes(at))
+
+    newest = max(at for _, at in given_changes)
+    assert known(user_id).zone == max({"UTC": "Etc/UTC"}.get(zone, zone) for zone, at in given_changes if at == newest)
+
+
+@pytest.mark.parametrize(
+    "zone", ["", "Europe/berlin", "../../etc/localtime", "/etc/localtime", "localtime", "\x00", "CEST"]
+)
+def test_a_hostile_zone_is_not_kept(table: str, zone: str) -> None:
+    """R40: neither a path nor a word that is no zone comes into a profile, or makes one."""
+    with pytest.raises(BadZoneError):
+        profiles.set_zone(BOT, 7, zone, T0, ADA)
+    assert items_of(7) == []
+
+
+def test_what_awaits_an_answer_is_read_in_the_order_of_time(table: str) -> None:
+    """A set has no order; the stream answers the oldest exposure first."""
+    profiles.opt_in(BOT, 7, T0, ADA)
+    assert (known(7).awaiting, known(7).met, known(7).snoozed_until) == ((), frozenset(), None)
+    awaiting = tuple(Awaiting(minutes(at), "winback", f"2026-W{at}") for at in (1, 9, 50))
+    keyed(ProfileItem, keys.user(BOT, 7), keys.PROFILE).update(
+        actions=[
+            ProfileItem.awaiting.set({str(one) for one in awaiting}),
+            ProfileItem.met.set({"first:all", "first:re_engagement"}),
+        ]
+    )
+
+    assert (known(7).awaiting, known(7).met) == (awaiting, {"first:all", "first:re_engagement"})
+    assert known(7).opted_out_at == T0
 
 
 def test_stopping_twice_moves_the_epoch_once(table: str) -> None:
@@ -236,7 +309,13 @@ def test_stopping_twice_moves_the_epoch_once(table: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [stop(T0), start(T0), block(T0), unblock(T0), learning(True, T0), learning(False, T0)]
+    "change",
+    [
+        *(stop(T0), start(T0), block(T0), unblock(T0), learning(True, T0), learning(False, T0)),
+        *(rewording(True, T0), rewording(False, T0)),
+        lambda user: profiles.snooze(BOT, user, T0 + SNOOZE, T0),
+        lambda user: profiles.set_zone(BOT, user, "Europe/Berlin", T0),
+    ],
 )
 def test_a_late_event_does_not_bring_an_erased_user_back(table: str, change: Change) -> None:
     """R27: erased at 12:01, an event of 12:00 arrives: the tombstone stays alone."""

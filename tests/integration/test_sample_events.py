@@ -10,7 +10,7 @@ import pytest
 
 from engagement.clients import secrets
 from engagement.errors import BadTickError
-from engagement.settings import Settings
+from engagement.settings import PlannerSettings, Settings
 from engagement.store.table import Item, bind
 from functions.__main__ import invoke, main, names
 from infra.config import LOCAL_STAGE, DeploymentConfig
@@ -38,10 +38,10 @@ def deployed(emulator: Emulator) -> Iterator[str]:
         for name, value in environment(emulator.endpoint, access_key="990000000001").items():
             patch.setenv(name, value)
         config = DeploymentConfig(bot_id=BOT_ID, stage=LOCAL_STAGE, telegram_api_url=telegram.url, virtual_clock="on")
-        parameters = ("bot_token_parameter", "webhook_secret_parameter", "webhook_previous_secret_parameter")
-        values = asdict(config) | {name: getattr(config, name) for name in parameters}
+        parameters = ("bot_token", "webhook_secret", "webhook_previous_secret", "ai_key")
+        values = asdict(config) | {f"{name}_parameter": getattr(config, f"{name}_parameter") for name in parameters}
         values |= {"table_name": "samples", "model_bucket": "none", "webhook_url": WEBHOOK_URL, "lease_seconds": 300}
-        for settings in Settings.__subclasses__():
+        for settings in (*Settings.__subclasses__(), *PlannerSettings.__subclasses__()):
             for field in fields(settings):
                 patch.setenv(field.name.upper(), str(values[field.name]))
         ssm = boto3.session.Session().client("ssm")

@@ -6,8 +6,9 @@ import json
 import shutil
 import tempfile
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -16,25 +17,31 @@ from typing import Any
 
 import boto3
 import pytest
+from pynamodb.transactions import TransactWrite
 
 from engagement.clients.registry import ModelRegistry
 from engagement.domain.champion import MODELS
 from engagement.domain.outcome import Watched, ripen
+from engagement.domain.outreach import OutreachType
 from engagement.domain.pattern import Pattern
 from engagement.domain.pattern_bytes import encode
 from engagement.domain.planning import Thresholds
 from engagement.domain.profile import Consent
 from engagement.domain.scores import ChurnScores
+from engagement.domain.templates import MessageTemplate, Texts
 from engagement.domain.tick import Tick
+from engagement.domain.variants import Performance
 from engagement.errors import BadTickError
-from engagement.services.outreach import ProactiveOutreachService
+from engagement.services.planner import Planner, recent_performance
 from engagement.services.scoring import Scoring, ScoringReport
 from engagement.settings import ScorerSettings
 from engagement.store import keys
+from engagement.store.catalogue import Catalogue
 from engagement.store.censuses import Censuses
 from engagement.store.outreaches import Outreaches
 from engagement.store.profiles import Profiles, first_contact_actions
 from engagement.store.scores import Scores
+from engagement.store.statistics import Statistics, count_in, of_moves
 from engagement.store.table import OutreachItem, PatternItem, ProfileItem, connection, keyed
 from functions.__main__ import LambdaContext, invoke
 from tests import builders
@@ -48,8 +55,14 @@ Sample = Callable[[str], dict[str, Any]]
 silent_for = partial(builders.silent_for, active_days=5)
 
 
-def put(user_id: int, pattern: Pattern | bytes, consent: Consent = Consent.GRANTED, shard: int | None = None) -> None:
-    """Store what the stream's function would: a pattern that is due, and a profile."""
+def put(
+    user_id: int,
+    pattern: Pattern | bytes,
+    consent: Consent = Consent.GRANTED,
+    shard: int | None = None,
+    scores: ChurnScores | None = None,
+) -> None:
+    """Store what the stream's function would: a pattern that is due, and a profile; scored before, where scores say."""
     pk = keys.user(BOT, user_id)
     PatternItem(
         pk,
@@ -58,6 +71,8 @@ def put(user_id: int, pattern: Pattern | bytes, consent: Consent = Consent.GRANT
         version=1,
         due_shard=keys.score_shard(keys.due_partition(pk) if shard is None else shard),
         due_at=NOW - timedelta(minutes=user_id % 60),
+        **asdict(scores) if scores else {},
+        scored_at=NOW - timedelta(days=1) if scores else None,
     ).save()
     keyed(ProfileItem, pk, keys.PROFILE).update(actions=first_contact_actions("Ada", "en", user_id, NOW))
     if consent is not Consent.UNASKED:
@@ -73,10 +88,13 @@ def outreach_of(user_id: int) -> list[OutreachItem]:
     return list(OutreachItem.query(keys.user(BOT, user_id), OutreachItem.sk.startswith(keys.OUTREACH_PREFIX)))
 
 
+LEAVING = ChurnScores(0.95, 0.9, 0.85)
+
+
 class Pessimist:
     """To whom everybody is leaving, who feels nothing and has no favourite hour."""
 
-    timing = mood = None
+    timing = mood = uplift = None
     version = "pessimist"
 
     @property
@@ -84,7 +102,7 @@ class Pessimist:
         return self
 
     def predict(self, rows: Sequence[tuple[float, ...]]) -> list[ChurnScores]:
-        return [ChurnScores(0.95, 0.9, 0.85)] * len(rows)
+        return [LEAVING] * len(rows)
 
 
 def scoring(**changes: Any) -> Scoring:
@@ -95,10 +113,9 @@ def scoring(**changes: Any) -> Scoring:
         "profiles": Profiles(),
         "outreaches": Outreaches(),
         "censuses": Censuses(),
-        "planner": ProactiveOutreachService(Outreaches()),
+        "planner": Planner(policy(), Texts),
         "models": Pessimist(),
         "thresholds": Thresholds(re_engagement=0.8, checkin=0.6),
-        "policy": policy(),
     }
     chosen = options | changes
     models = chosen.pop("models")
@@ -124,6 +141,14 @@ def settings(table: str, aws: dict[str, str], monkeypatch: pytest.MonkeyPatch, t
         min_hours_between_outreaches=12.0,
         quiet_hours="22-8",
         ml_prediction_enabled="on",
+        rollout="100",
+        daily_budget=0,
+        experiment="first",
+        control_percent=0.0,
+        type_control="0",
+        outreach_enabled="on",
+        ai_message_enhancement="off",
+        template_choice="thompson",
     )
     for name, value in settings.to_env().items():
         monkeypatch.setenv(name, value)
@@ -485,8 +510,8 @@ class Meter:
     def note(self, parsed: dict[str, Any], model: Any, **_: Any) -> None:
         self.requests[model.name] = self.requests.get(model.name, 0) + 1
         spent = parsed.get("ConsumedCapacity", {})
-        if isinstance(spent, dict):
-            self.units[model.name] = self.units.get(model.name, 0) + spent.get("CapacityUnits", 0)
+        for table in spent if isinstance(spent, list) else [spent]:
+            self.units[model.name] = self.units.get(model.name, 0) + table.get("CapacityUnits", 0)
 
 
 @pytest.fixture
@@ -500,15 +525,17 @@ def meter(table: str) -> Iterator[Meter]:
     events.unregister("after-call.dynamodb", meter.note)
 
 
+PLANNED_UNITS = 5
+"""Write units of planning: an outreach below 1 KB and a counter, each doubled by the transaction, and the index."""
 CENSUS = {"GetItem": 1, "PutItem": 1}
 """What a run's census costs on top of two Queries for the days before, however many users it scored."""
 
 
 def test_a_scored_user_costs_one_read_and_three_write_units(table: str, meter: Meter) -> None:
-    """One for the item of at most 1 KB, two for its move in the index; the profile is not read."""
+    """One for the item of at most 1 KB, two for its move in the index; neither profile nor outreach is read."""
     users = 50
     for user_id in range(users):
-        put(user_id, silent_for(1))
+        put(user_id, silent_for(1, active_days=4), scores=LEAVING)
     meter.requests.clear()
     meter.units.clear()
 
@@ -519,23 +546,25 @@ def test_a_scored_user_costs_one_read_and_three_write_units(table: str, meter: M
     assert meter.units["PutItem"] == 1
 
 
-def test_a_planned_user_costs_two_more_reads_and_two_more_write_units(table: str, meter: Meter) -> None:
-    """Read: the profile, and whether it was planned before. Written: the outreach, and its place in the index."""
+def test_a_planned_user_costs_two_more_reads_and_one_more_transaction(table: str, meter: Meter) -> None:
+    """Read: the profile, and what they were sent before. Written: the outreach, its place in the index, a counter."""
     users = 20
     for user_id in range(users):
-        put(user_id, silent_for(12))
+        put(user_id, silent_for(12), scores=LEAVING)
     meter.requests.clear()
     meter.units.clear()
 
     assert run().planned.total() == users
 
     assert meter.units["UpdateItem"] == 3 * users
-    assert meter.units["PutItem"] == 2 * users + 1
+    assert meter.units["TransactWriteItems"] == PLANNED_UNITS * users
+    assert meter.units["PutItem"] == 1
     assert meter.requests == {
-        "Query": 16 + 2,
+        "Query": 16 + 2 + users,
         "BatchGetItem": 1,
-        "GetItem": 2 * users + CENSUS["GetItem"],
-        "PutItem": users + CENSUS["PutItem"],
+        "GetItem": users + CENSUS["GetItem"],
+        "PutItem": CENSUS["PutItem"],
+        "TransactWriteItems": users,
         "UpdateItem": users,
     }
 
@@ -544,7 +573,7 @@ def test_a_watched_score_whose_week_is_over_costs_no_further_read_or_write(table
     """R87: what became of it is read off the pattern, and written with the scores; the item stays below 1 KB."""
     users = 20
     for user_id in range(users):
-        put(user_id, pattern_of(NOW - timedelta(hours=hour) for hour in range(0, 120 * 7, 7)))
+        put(user_id, pattern_of(NOW - timedelta(hours=hour) for hour in range(0, 120 * 7, 7)), scores=STAYING)
         pattern_item(user_id).update(
             actions=[
                 PatternItem.known_as.set("0123abcd"),
@@ -565,6 +594,9 @@ def test_a_watched_score_whose_week_is_over_costs_no_further_read_or_write(table
     assert max(size_of(pattern_item(user_id)) for user_id in range(users)) <= 1_024
 
 
+STAYING = ChurnScores(0.12345678901234567, 0.11345678901234567, 0.10345678901234567)
+
+
 class Measured:
     """Three models whose answers have as many digits as they can have."""
 
@@ -578,10 +610,10 @@ class Measured:
     def mood(self) -> "MeasuredMood":
         return MeasuredMood()
 
-    timing = None
+    timing = uplift = None
 
     def predict(self, rows: Sequence[tuple[float, ...]]) -> list[ChurnScores]:
-        return [ChurnScores(0.12345678901234567, 0.11345678901234567, 0.10345678901234567)] * len(rows)
+        return [STAYING] * len(rows)
 
 
 class MeasuredMood:
@@ -598,3 +630,64 @@ def size_of(item: PatternItem) -> int:
         ((kind, held),) = value.items()
         size += len(name) + {"S": len, "B": len, "N": lambda n: len(n.strip("-0.")) // 2 + 2}[kind](held)
     return size
+
+
+# --- what is planned, and with which text ---
+
+
+def test_the_kill_switch_plans_nothing(
+    settings: ScorerSettings, sample: Sample, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(2, silent_for(25, active_days=3))
+    monkeypatch.setenv("OUTREACH_ENABLED", "off")
+
+    assert invoke("scorer", sample("scorer/tick"))["not_planned"] == {"paused": 1}
+    assert outreach_of(2) == []
+
+
+def test_members_of_a_control_group_are_planned_for_too(
+    settings: ScorerSettings, sample: Sample, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """R43: and the record says who they are, with which probability, and what they would have read."""
+    for user_id in range(40):
+        put(user_id, silent_for(25, active_days=3))
+    monkeypatch.setenv("CONTROL_PERCENT", "50")
+
+    assert invoke("scorer", sample("scorer/tick"))["planned"] == {"re_engagement": 40}
+
+    planned = [item for user_id in range(40) for item in outreach_of(user_id)]
+    assert 10 <= sum(item.arm == "held_out" for item in planned) <= 30
+    assert all(item.state == "scheduled" and item.template.startswith("re_engagement.") for item in planned)
+    stored = [outreach for user_id in range(40) for outreach in Outreaches().of_user(BOT, user_id)]
+    assert {(o.experiment, o.treated_probability, o.program_probability) for o in stored} == {("first", 0.5, 0.5)}
+    assert all(0 < outreach.covariate < 0.5 and outreach.context for outreach in stored)
+
+
+def test_the_operators_own_texts_are_chosen_too(settings: ScorerSettings, sample: Sample) -> None:
+    own = MessageTemplate("gentle_nudge", "Hi {name}! Just checking in - how are things going?", ["name"])
+    Catalogue(BOT).put(keys.TEMPLATE_PREFIX, "re_engagement.gentle_nudge", own.definition, NOW)
+    for user_id in range(40):
+        put(user_id, silent_for(25, active_days=3))
+
+    invoke("scorer", sample("scorer/tick"))
+
+    chosen = Counter(item.template for user_id in range(40) for item in outreach_of(user_id))
+    assert chosen.keys() > {"re_engagement.gentle_nudge"}
+    assert chosen.keys() <= {*Texts().variants(OutreachType.RE_ENGAGEMENT), "re_engagement.gentle_nudge"}
+
+
+def test_what_became_of_each_text_is_read_off_the_counters(table: str) -> None:
+    """The last ninety days; what the variants are chosen by."""
+    moves = {
+        (NOW.date(), "sent@re_engagement.open_door"): 3,
+        (NOW.date(), "responded@re_engagement.open_door"): 1,
+        (NOW.date(), "sent:re_engagement"): 3,
+        (NOW.date() - timedelta(days=90), "sent@mood_support.here"): 2,
+        (NOW.date() - timedelta(days=91), "sent@mood_support.here"): 100,
+    }
+    with TransactWrite(connection=connection()) as transaction:
+        count_in(transaction, BOT, 1, of_moves(moves))
+
+    assert recent_performance(Statistics(), BOT, NOW) == Performance(
+        {"re_engagement.open_door": 3, "mood_support.here": 2}, {"re_engagement.open_door": 1}
+    )

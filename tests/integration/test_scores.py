@@ -1,6 +1,7 @@
 """The due patterns and their scores, in a real table."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -22,6 +23,7 @@ from engagement.store import keys
 from engagement.store.due import due_rows
 from engagement.store.outreaches import Outreaches
 from engagement.store.scores import BATCH_GET_ATTEMPTS, Scores
+from engagement.store.statistics import Statistics
 from engagement.store.table import Item, PatternItem, connection
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -318,3 +320,84 @@ def test_trouble_with_the_table_is_told_apart_from_an_answer(table: str, call: C
 
     with pytest.raises(StoreUnavailableError):
         call(seen)
+
+
+# --- what is counted beside the scores ---
+
+
+def bands() -> Counter[str]:
+    return +Statistics().gauges(BOT)
+
+
+def with_churn(churn_14d: float) -> Scored:
+    return scored(churn=ChurnScores(1.0, churn_14d, 0.0))
+
+
+def test_users_are_counted_in_the_band_of_their_newest_score(table: str) -> None:
+    """Moved with the score, in one transaction, and only when the band is another one."""
+    for user_id in range(6):
+        put(user_id)
+        assert Scores().record(one(user_id), with_churn(0.85), now=NOW, next_due_at=TOMORROW)
+    assert bands() == {"band:4": 6}
+
+    for user_id in range(3):
+        assert Scores().record(one(user_id), with_churn(0.5), now=TOMORROW, next_due_at=None)
+    assert Scores().record(one(3), with_churn(0.95), now=TOMORROW, next_due_at=None)
+    assert bands() == {"band:4": 3, "band:2": 3}
+
+
+def test_runs_at_once_count_a_user_once(table: str) -> None:
+    """R31: the counter and the score are written together, so that who loses the race counts nobody."""
+    put(1)
+    seen, barrier = one(1), Barrier(6)
+    answers: list[bool] = []
+
+    def record() -> None:
+        barrier.wait()
+        answers.append(Scores().record(seen, with_churn(0.7), now=NOW, next_due_at=TOMORROW))
+
+    threads = [Thread(target=record) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert answers.count(True) == 1
+    assert bands() == {"band:3": 1}
+
+
+def test_neighbours_who_move_the_same_counters_wait_for_each_other(table: str) -> None:
+    share = keys.statistics_share(keys.user(BOT, 0))
+    neighbours = [n for n in range(200) if keys.statistics_share(keys.user(BOT, n)) == share][:8]
+    for user_id in neighbours:
+        put(user_id)
+    barrier = Barrier(len(neighbours))
+
+    def record(user_id: int) -> None:
+        seen = one(user_id)
+        barrier.wait()
+        assert Scores().record(seen, with_churn(0.1), now=NOW, next_due_at=TOMORROW)
+
+    threads = [Thread(target=record, args=(user_id,)) for user_id in neighbours]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert bands() == {"band:0": len(neighbours)}
+
+
+def test_a_score_that_was_asked_for_is_asked_for_once(table: str) -> None:
+    put(1, asked_at=NOW)
+    seen = one(1)
+
+    assert seen.asked_at == NOW
+    assert Scores().record(seen, SCORED, now=NOW, next_due_at=TOMORROW)
+    assert one(1).asked_at is None
+
+
+def test_an_unreadable_pattern_moves_no_counter(table: str) -> None:
+    put(1)
+
+    assert Scores().postpone(one(1), TOMORROW)
+    assert not bands()

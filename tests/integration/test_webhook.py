@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,7 +23,10 @@ import pytest
 
 from engagement import telemetry
 from engagement.clients import secrets
+from engagement.domain import callbacks
+from engagement.domain.outreach import OutreachType
 from engagement.domain.profile import Consent, Profile
+from engagement.domain.replies import TEXTS
 from engagement.errors import SettingsError
 from engagement.services.front_door import answer
 from engagement.settings import WebhookSettings
@@ -48,6 +51,7 @@ SETTINGS = WebhookSettings(
     interaction_ttl_days=365,
     flood_limit_per_minute=60,
     virtual_clock="off",
+    ai_message_enhancement="off",
 )
 
 BUTTONS = (
@@ -56,6 +60,11 @@ BUTTONS = (
     "callback_consent_both",
     "callback_learning_yes",
     "callback_learning_no",
+    "callback_rewording_yes",
+    "callback_rewording_no",
+    "callback_later",
+    "callback_go_checkin",
+    "callback_go_progress",
     "callback_stop",
 )
 
@@ -420,7 +429,9 @@ def without_arrival(table: dict[str, Any]) -> dict[str, Any]:
         "expires_on",
         "consent_at",
         "consent_ml_at",
+        "consent_llm_at",
         "opted_out_at",
+        "snoozed_until",
         "created_at",
         "reply_latency_seconds",
     }
@@ -562,6 +573,9 @@ def test_what_is_the_bots_own_business_is_recorded_and_not_answered(hook: Hook, 
         ("callback_consent_both", Consent.GRANTED, True, False),
         ("callback_learning_yes", Consent.UNASKED, True, False),
         ("callback_learning_no", Consent.UNASKED, False, False),
+        ("callback_rewording_yes", Consent.UNASKED, False, False),
+        ("callback_rewording_no", Consent.UNASKED, False, False),
+        ("callback_later", Consent.UNASKED, False, False),
         ("callback_stop", Consent.UNASKED, False, True),
     ],
 )
@@ -644,6 +658,87 @@ def test_a_yes_after_a_stop_promises_nothing(hook: Hook) -> None:
 
     assert "/start" in reply_of(hook.post("callback_consent_yes", later=10))["text"]
     assert (ada().consent, ada().opted_out) == (Consent.GRANTED, True)
+
+
+def test_a_language_model_is_told_of_nobody_who_did_not_allow_it(hook: Hook) -> None:
+    """R65: asked for below /privacy where one is used, its own answer, taken back as easily, in any delivery."""
+
+    def privacy(later: float) -> list[list[str]]:
+        return buttons_in(reply_of(hook.post("command_privacy", later=later)))
+
+    assert privacy(0) == [["learning:yes"]]
+    hook.configure(ai_message_enhancement="bedrock")
+    assert privacy(5) == [["learning:yes"], ["rewording:yes"]]
+    hook.post("callback_consent_both", later=10)
+    assert ada().consent_llm is False
+    assert "may now reword" in reply_of(hook.post("callback_rewording_yes", later=20))["text"]
+    assert (ada().consent_llm, privacy(25)) == (True, [["learning:no"], ["rewording:no"]])
+    assert "no language model" in reply_of(hook.post("callback_rewording_no", later=30))["text"]
+    assert "no language model" in reply_of(hook.post("callback_rewording_yes", later=40))["text"]  # a redelivery
+    assert (ada().consent, ada().consent_ml, ada().consent_llm) == (Consent.GRANTED, True, False)
+
+
+def test_not_now_is_two_weeks_of_silence_and_no_stop(hook: Hook) -> None:
+    """R57: from the press on, and a redelivery, which is later, adds nothing."""
+    reply = reply_of(hook.post("callback_later"))
+    table = snapshot()
+
+    assert "next two weeks" in reply["text"]
+    pressed_at = datetime(2026, 11, 22, 9, 0, 1, tzinfo=UTC)
+    assert (ada().snoozed_until, ada().opted_out) == (pressed_at + timedelta(days=14), False)
+    hook.post("callback_later", later=100)
+    assert snapshot() == table
+    hook.post("command_start", later=110)
+    assert ada().snoozed_until == pressed_at + timedelta(days=14)
+
+
+@pytest.mark.parametrize("language", ["de", "hi", "zh"])
+@pytest.mark.parametrize("outreach_type", OutreachType)
+def test_the_useful_button_is_answered_in_the_readers_language(
+    hook: Hook, outreach_type: OutreachType, language: str
+) -> None:
+    """R57: each type has an answer of its own; nobody becomes a profile by it, and it is an interaction like others."""
+
+    def press(update: Event) -> None:
+        update["callback_query"]["data"] = callbacks.GO[outreach_type]
+        update["callback_query"]["from"]["language_code"] = language
+
+    reply = reply_of(hook.post("callback_go_checkin", change=press))
+
+    assert reply["text"] == TEXTS[f"go_{outreach_type}"].get(language, TEXTS[f"go_{outreach_type}"]["en"])
+    assert [item.engagement_type for item in items(InteractionItem)] == ["callback"]
+    assert items(ProfileItem) == []
+
+
+def test_a_zone_is_set_shown_and_set_again(hook: Hook) -> None:
+    """R40: by the user's own word, and by the time of it."""
+
+    def timezone(text: str, later: float) -> str:
+        change = {"text": text, "date": int(T0.timestamp()) + int(later)}
+        reply = hook.post("command_timezone", later=later, change=lambda update: update["message"].update(change))
+        text = reply_of(reply)["text"]
+        assert isinstance(text, str)
+        return text
+
+    assert "when you usually write" in timezone("/timezone", 0)
+    assert "Noted: Europe/Berlin, where it is 10:00 now" in reply_of(hook.post("command_timezone_set"))["text"]
+    assert "I go by Europe/Berlin" in timezone("/timezone@rekindle_example_bot", 2)
+    assert "Noted: America/New_York" in timezone("/timezone  america/new york ", 5)
+    assert "America/New_York" in timezone("/timezone Europe/Berlin", 4)  # said before, and delivered late
+    assert ada().zone == "America/New_York"
+    assert "Noted: Etc/UTC" in timezone("/timezone utc", 6)
+
+
+@pytest.mark.parametrize(
+    "zone", ["../../etc/localtime", "Europe/Berlin\x00", "{zone}", "<b>", "x" * 4_000, "Factory", "🤡"]
+)
+def test_a_hostile_zone_gets_help_and_changes_nothing(hook: Hook, zone: str) -> None:
+    """R40: what was typed is not repeated."""
+    reply = hook.post("command_timezone_bad", change=lambda update: update["message"].update(text=f"/timezone {zone}"))
+
+    assert reply_of(reply)["text"].endswith("/timezone Europe/Berlin")
+    assert zone not in reply_of(reply)["text"]
+    assert items(ProfileItem) == []
 
 
 def test_a_block_and_an_unblock_are_kept_by_their_date(hook: Hook) -> None:

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engagement.domain.actions import PRIVATE_TOPICS, Action, ActionReason, rank_actions
+from engagement.domain.actions import Action, ActionReason, rank_actions
 from engagement.domain.interaction import EngagementType
 from engagement.domain.mood import Direction, MoodTrend
 from engagement.domain.outreach import OutreachType
 from engagement.domain.pattern import EMPTY, Pattern, fold
-from engagement.domain.planning import Thresholds, silence_outreach
+from engagement.domain.planning import PRIVATE_TOPICS, Thresholds, candidates, celebration_candidate
 from engagement.domain.scores import ChurnScores, rule_scores
 from engagement.domain.topics import CATALOGUE
 from tests.builders import NOW, interaction, pattern_of, silent_for
@@ -99,20 +99,31 @@ def test_a_reason_speaks_either_for_a_type_or_against_it(
         assert (action.reason in speaks_for) == (action.score > 0)
 
 
-@given(patterns, st.floats(0.01, 1))
-def test_it_calls_for_what_the_scheduled_pass_would_plan(pattern: Pattern, risk: float) -> None:
-    """One rule for silence: the planner's (`planning.silence_outreach`)."""
-    candidate = silence_outreach(pattern, churn(risk), THRESHOLDS, NOW)
+@given(patterns, st.floats(0.01, 1), trends)
+def test_it_calls_for_what_the_scheduled_pass_would_plan(pattern: Pattern, risk: float, trend: MoodTrend) -> None:
+    """One set of rules: the planner's (`planning.candidates`), with the same order, scores and reasons."""
+    planned = candidates(pattern, churn(risk), THRESHOLDS, trend, (), NOW)
 
-    actions = ranked(pattern, risk)
+    called_for = [action for action in ranked(pattern, risk, trend).values() if action.score > 0]
 
-    called_for = {
-        kind for kind in (OutreachType.RE_ENGAGEMENT, OutreachType.PERSONALIZED_CHECKIN) if actions[kind].score > 0
-    }
-    assert called_for == ({candidate.outreach_type} if candidate else set())
-    if candidate:
-        assert actions[candidate.outreach_type].score == candidate.priority
-        assert actions[candidate.outreach_type].reason == candidate.trigger
+    assert [(c.outreach_type, c.priority, c.trigger) for c in planned] == [
+        (action.outreach_type, action.score, action.reason) for action in called_for
+    ]
+
+
+@given(st.integers(1, 5))
+def test_a_milestone_is_celebrated_as_the_stream_would(difficulty: int) -> None:
+    planned = celebration_candidate("super_communicator", "Super Communicator", difficulty, NOW)
+
+    actions = rank_actions(
+        EMPTY, churn(0.5), STEADY, THRESHOLDS, NOW, milestone="Super Communicator", difficulty=difficulty
+    )
+
+    assert (actions[0].outreach_type, actions[0].score, actions[0].reason) == (
+        planned.outreach_type,
+        planned.priority,
+        planned.trigger,
+    )
 
 
 @given(patterns, st.floats(0, 300), st.floats(0, 300))
@@ -215,8 +226,9 @@ def test_of_equally_frequent_topics_the_latest_is_taken_up() -> None:
 
 
 def test_a_regular_who_only_writes_messages_is_shown_more() -> None:
-    actions = ranked(silent_for(0.5))
+    actions = ranked(silent_for(0.5, active_days=15))
 
+    assert ranked(silent_for(0.5, active_days=14))[OutreachType.FEATURE_SUGGESTION].reason is ActionReason.ANOTHER_DAY
     assert best(actions) is OutreachType.FEATURE_SUGGESTION
     assert actions[OutreachType.FEATURE_SUGGESTION].words == "a regular who only sends messages"
 

@@ -1,25 +1,31 @@
 """Learning from a batch of the stream: one write per user, nothing lost, nothing counted twice."""
 
-from collections import Counter
-from collections.abc import Mapping
+import random
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engagement.domain.consequences import Consequences
 from engagement.domain.due import DuePattern
-from engagement.domain.interaction import Interaction
-from engagement.domain.outreach import OutreachType
+from engagement.domain.gate import Reason
+from engagement.domain.interaction import Interaction, SentimentType
+from engagement.domain.milestones import DEFAULTS, Award, MetricType, Milestone
+from engagement.domain.outreach import Outreach, OutreachKey, OutreachState, OutreachType
 from engagement.domain.pattern import EMPTY, Pattern, fold, last_seen
 from engagement.domain.pattern_bytes import encode
-from engagement.domain.planning import Thresholds
-from engagement.domain.profile import Profile
+from engagement.domain.planning import Candidate, Thresholds
+from engagement.domain.profile import Awaiting, Profile
 from engagement.domain.scores import ChurnScores
+from engagement.domain.statistics import activity_moves
 from engagement.errors import BadUpdateError, StoreUnavailableError
-from engagement.services.analyzer import ATTEMPTS, EngagementAnalyzer, StreamRecord
+from engagement.services.analyzer import ATTEMPTS, EngagementAnalyzer, LearningReport, StreamRecord
+from engagement.services.reactions import Reactions
 from tests import builders
 
 START = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
@@ -34,17 +40,25 @@ def interaction(user_id: int, update_id: int) -> Interaction:
 class Stored:
     pattern: Pattern
     version: int
+    awarded: frozenset[str] = frozenset()
+    scored_at: datetime | None = None
+    asked_at: datetime | None = None
 
 
 class Memory:
-    """A pattern store with the table's conditions, which can fail and can be raced."""
+    """The table in small: its conditions, all or nothing; it can fail, before a write or after it, and can be raced."""
 
     def __init__(self) -> None:
         self.items: dict[int, Stored] = {}
         self.erased: dict[int, datetime] = {}
         self.calls: Counter[str] = Counter()
         self.failures: list[bool] = []
+        self.lost_answers: list[bool] = []
         self.rivals: list[list[Interaction]] = []
+        self.awards: dict[int, dict[str, Award]] = defaultdict(dict)
+        self.outreaches: dict[OutreachKey, Outreach] = {}
+        self.answered: dict[tuple[int, Awaiting], datetime] = {}
+        self.counters: Counter[tuple[date | None, str]] = Counter()
 
     def load(self, bot_id: int, user_id: int) -> Stored | None:
         self.calls["load"] += 1
@@ -56,22 +70,51 @@ class Memory:
             self.items[user_id] = Stored(fold(before.pattern, rival), before.version + 1)
         return found
 
-    def create(self, pattern: Pattern, newest: Interaction) -> str:
+    def create(self, pattern: Pattern, newest: Interaction, brought: Consequences) -> str:
         self._write()
         erased_at = self.erased.get(newest.user_id)
         if erased_at is not None and pattern.first_at <= erased_at.timestamp():
             return "erased"
         if newest.user_id in self.items:
             return "conflict"
-        self.items[newest.user_id] = Stored(pattern, 1)
-        return "written"
+        return self._bring(Stored(pattern, 1), newest.user_id, brought)
 
-    def replace(self, pattern: Pattern, seen: Stored, newest: Interaction) -> str:
+    def replace(self, pattern: Pattern, seen: Stored, newest: Interaction, brought: Consequences) -> str:
         self._write()
         if self.items[newest.user_id].version != seen.version:
             return "conflict"
-        self.items[newest.user_id] = Stored(pattern, seen.version + 1)
+        return self._bring(replace(seen, pattern=pattern, version=seen.version + 1), newest.user_id, brought)
+
+    def _bring(self, stored: Stored, user_id: int, brought: Consequences) -> str:
+        names = {award.milestone_name for award in brought.awards}
+        if not names.isdisjoint(self.awards[user_id]):
+            return "awarded"
+        if brought.outreach is not None and brought.outreach.key in self.outreaches:
+            return "planned"
+        self.awards[user_id].update({award.milestone_name: award for award in brought.awards})
+        if brought.outreach is not None:
+            self.outreaches[brought.outreach.key] = brought.outreach
+        self.counters.update(dict(brought.moves))
+        self.items[user_id] = replace(
+            stored,
+            awarded=stored.awarded | names | brought.known_awards,
+            asked_at=brought.score_at or stored.asked_at,
+        )
+        if self.lost_answers and self.lost_answers.pop():
+            raise StoreUnavailableError("timed out")
         return "written"
+
+    def of_user(self, bot_id: int, user_id: int) -> list[Award]:
+        self.calls["awards"] += 1
+        return list(self.awards[user_id].values())
+
+    def answer(self, bot_id: int, user_id: int, awaiting: Awaiting, at: datetime) -> bool:
+        self.calls["answer"] += 1
+        known = self.answered.get((user_id, awaiting))
+        if known is not None and known <= at:
+            return False
+        self.answered[user_id, awaiting] = at
+        return True
 
     def erased_at(self, bot_id: int, user_id: int) -> datetime | None:
         return self.erased.get(user_id)
@@ -92,8 +135,64 @@ class NoProfiles:
         return None
 
 
+@dataclass
+class OneProfile:
+    profile: Profile
+
+    def get(self, bot_id: int, user_id: int) -> Profile | None:
+        return replace(self.profile, user_id=user_id)
+
+
+class Writes:
+    """A planner that plans whatever it is asked to, unless it is told a reason."""
+
+    def __init__(self) -> None:
+        self.refusing: dict[OutreachType, Reason] = {}
+        self.asked: list[Candidate] = []
+
+    def prepare(self, candidate: Candidate, profile: Profile, pattern: Pattern, now: datetime) -> Outreach | Reason:
+        self.asked.append(candidate)
+        if reason := self.refusing.get(candidate.outreach_type):
+            return reason
+        return Outreach(
+            bot_id=profile.bot_id,
+            user_id=profile.user_id,
+            campaign=candidate.campaign,
+            period=candidate.period,
+            outreach_type=candidate.outreach_type,
+            state=OutreachState.SCHEDULED,
+            priority=candidate.priority,
+            trigger=candidate.trigger,
+            template="any",
+            planned_at=now,
+            due_at=candidate.due_at,
+            expires_at=candidate.expires_at,
+        )
+
+
+@dataclass
+class InForce:
+    milestones: Sequence[Milestone]
+
+    def at(self, now: datetime) -> Sequence[Milestone]:
+        return self.milestones
+
+
+SEEDED = tuple(replace(milestone, seeded_at=START - timedelta(days=400)) for milestone in DEFAULTS)
+
+
 def analyzer_over(store: Memory) -> EngagementAnalyzer[Stored]:
     return EngagementAnalyzer(store, NoScores(), NoProfiles())
+
+
+def reacting(
+    store: Memory, milestones: Sequence[Milestone] = SEEDED, planner: Writes | None = None, **of_profile: object
+) -> EngagementAnalyzer[Stored]:
+    """The whole analyzer, of users in Berlin."""
+    profiles = OneProfile(builders.profile(**({"zone": "Europe/Berlin"} | of_profile)))
+    return EngagementAnalyzer(
+        store, NoScores(), profiles, Reactions(InForce(milestones), planner or Writes(), store, store)
+    )
 
 
 def read(image: Mapping[str, Any]) -> Interaction:
@@ -232,3 +331,296 @@ def test_users_at_risk_come_with_the_outreach_that_their_silence_calls_for() -> 
     assert found.needs is OutreachType.RE_ENGAGEMENT
     (too_early,) = analyzer.find_users_needing_engagement(newest + timedelta(days=1), thresholds)
     assert too_early.needs is None
+
+
+# --- milestones ---
+
+BASICS = tuple(milestone for milestone in SEEDED if milestone.metric_type is not MetricType.AVERAGE)
+
+
+def daily(days: int, first: int = 1) -> list[Interaction]:
+    return [builders.interaction(day, START + timedelta(days=day - 1)) for day in range(first, first + days)]
+
+
+def deliver(
+    analyzer: EngagementAnalyzer[Stored], batches: Sequence[Sequence[Interaction]], report: LearningReport | None = None
+) -> LearningReport:
+    """Deliver each batch until it is dealt with, as the stream does."""
+    report = report or LearningReport()
+    for batch in batches:
+        for _ in range(20):
+            try:
+                analyzer.update_user_behavior_patterns(batch, report)
+            except StoreUnavailableError:
+                continue
+            break
+        else:
+            raise AssertionError("never dealt with")
+    return report
+
+
+def test_a_milestone_is_awarded_and_celebrated_with_the_interaction_that_reaches_it() -> None:
+    """R60."""
+    store, planner = Memory(), Writes()
+    analyzer = reacting(store, planner=planner)
+    history = daily(3)
+    deliver(analyzer, [history[:2]])
+    assert set(store.awards[7]) == {"first_interaction"}
+    report = deliver(analyzer, [history[2:]])
+    award = store.awards[7]["daily_chatter"]
+    assert (award.awarded_at, award.points) == (history[2].occurred_at, 30)
+    assert (report.awarded, report.planned, report.refused) == (1, 1, {})
+    celebration = planner.asked[-1]
+    assert (celebration.period, dict(celebration.values)) == ("daily_chatter", {"milestone": "Daily Chatter"})
+    assert store.counters[award.awarded_at.date(), "award:daily_chatter"] == 1
+
+
+def test_of_several_reached_at_once_only_the_most_difficult_is_celebrated() -> None:
+    store, planner = Memory(), Writes()
+    analyzer = reacting(store, planner=planner)
+    three_more = [builders.interaction(20 + n, START + timedelta(hours=n)) for n in range(3)]
+    deliver(analyzer, [[*daily(6), *three_more]])
+    planner.asked.clear()
+    report = deliver(analyzer, [daily(1, 7)])
+    # The tenth interaction, on the seventh day in a row.
+    assert {"chatty_newcomer", "weekly_regular"} < set(store.awards[7])
+    assert [candidate.period for candidate in planner.asked] == ["weekly_regular"]
+    assert (report.awarded, report.planned, report.refused) == (2, 1, {})
+
+
+def test_what_the_gate_refuses_is_awarded_all_the_same_and_the_reason_told() -> None:
+    """R62: a celebration is a candidate like any other; consent, cap and quiet hours are the planner's questions."""
+    store, planner = Memory(), Writes()
+    planner.refusing[OutreachType.MILESTONE_CELEBRATION] = Reason.OPTED_OUT
+    report = deliver(reacting(store, planner=planner), [daily(1)])
+    assert set(store.awards[7]) == {"first_interaction"}
+    assert (store.outreaches, report.refused) == ({}, {"opted_out": 1})
+
+
+def test_nothing_is_planned_for_somebody_whose_profile_comes_with_the_pattern() -> None:
+    store = Memory()
+    analyzer = EngagementAnalyzer(store, NoScores(), NoProfiles(), Reactions(InForce(SEEDED), Writes(), store, store))
+    report = deliver(analyzer, [daily(1)])
+    assert set(store.awards[7]) == {"first_interaction"}
+    assert (store.outreaches, report.refused) == ({}, {"no_profile": 1})
+
+
+def test_seeding_congratulates_nobody_for_the_past() -> None:
+    """R60, R62: awarded in silence with the next interaction; what is reached from now on is celebrated."""
+    store, planner = Memory(), Writes()
+    history = daily(11)
+    deliver(reacting(store, milestones=()), [history[:9]])
+    assert (store.awards[7], store.outreaches) == ({}, {})
+    seeded = [replace(milestone, seeded_at=history[9].occurred_at) for milestone in BASICS]
+    deliver(reacting(store, seeded, planner), [history[9:10]])
+    assert set(store.awards[7]) == {"first_interaction", "daily_chatter", "weekly_regular", "chatty_newcomer"}
+    assert [candidate.period for candidate in planner.asked] == ["chatty_newcomer"]
+
+
+def test_what_happened_before_a_milestone_was_in_force_is_the_past_also_where_it_arrives_later() -> None:
+    """R62: the stream may lag behind the operator."""
+    store, planner = Memory(), Writes()
+    history = daily(10)
+    seeded = [replace(milestone, seeded_at=START + timedelta(days=6, hours=1)) for milestone in BASICS]
+    deliver(reacting(store, seeded, planner), [history])
+    assert {"weekly_regular", "chatty_newcomer"} < set(store.awards[7])
+    assert [candidate.period for candidate in planner.asked] == ["chatty_newcomer"]
+
+
+def test_a_late_interaction_is_awarded_and_not_celebrated() -> None:
+    """A replay, or a delivery a day late: the streak is complete, but nobody cheers about last week."""
+    store, planner = Memory(), Writes()
+    history = daily(7)
+    analyzer = reacting(store, planner=planner)
+    deliver(analyzer, [[*history[:4], *history[5:]]])
+    assert "weekly_regular" not in store.awards[7]
+    asked = len(planner.asked)
+    report = deliver(analyzer, [history[4:5]])
+    assert "weekly_regular" in store.awards[7]
+    assert (len(planner.asked), report.planned, report.awarded) == (asked, 0, 1)
+
+
+def test_a_lost_pattern_that_is_built_again_celebrates_nothing_twice() -> None:
+    """R60: the awards are found, and the pattern knows of them again."""
+    store, planner = Memory(), Writes()
+    history = daily(12)
+    deliver(reacting(store, planner=planner), [[one] for one in history])
+    awards, celebrated = dict(store.awards[7]), dict(store.outreaches)
+    del store.items[7]
+    store.calls.clear()
+    deliver(reacting(store, planner=planner), [[one] for one in history])
+    assert store.awards[7] == awards
+    assert store.outreaches == celebrated
+    assert store.items[7].awarded == set(awards)
+    assert store.calls["awards"] == 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    days=st.lists(st.integers(0, 40), min_size=1, max_size=40),
+    seed=st.integers(0, 10**6),
+    failures=st.lists(st.booleans(), max_size=8),
+    lost_answers=st.lists(st.booleans(), max_size=8),
+)
+def test_faults_repetition_and_order_end_in_one_award_and_at_most_one_celebration_each(
+    days: list[int], seed: int, failures: list[bool], lost_answers: list[bool]
+) -> None:
+    """R60: a write fails, or succeeds and nobody hears of it; the batch comes again, and ends in the same awards."""
+    dice = random.Random(seed)
+    history = [
+        builders.interaction(n, START + timedelta(days=day, hours=dice.randrange(24)), is_greeting=n % 2 == 0)
+        for n, day in enumerate(days)
+    ]
+    calm = Memory()
+    deliver(reacting(calm, BASICS), [history])
+    store, planner = Memory(), Writes()
+    store.failures, store.lost_answers = list(failures), list(lost_answers)
+    deliveries = history + dice.choices(history, k=len(history) // 2)
+    dice.shuffle(deliveries)
+    batches = [deliveries[start : start + 5] for start in range(0, len(deliveries), 5)]
+    deliver(reacting(store, BASICS, planner), batches)
+    assert store.items[7].pattern == calm.items[7].pattern
+    assert set(store.awards[7]) == set(calm.awards[7]) == store.items[7].awarded
+    assert Counter(name for _, name in store.counters.elements() if name.startswith("award:")) == Counter(
+        f"award:{name}" for name in store.awards[7]
+    )
+    assert {key.period for key in store.outreaches} <= set(store.awards[7])
+    whole = activity_moves(EMPTY, calm.items[7].pattern)
+    assert {key: count for key, count in store.counters.items() if count and not key[1].startswith("award:")} == whole
+
+
+def test_a_replay_of_months_is_counted_in_parts_and_celebrates_only_its_last_day() -> None:
+    """A transaction holds 100 items, and each day is counted in one; what is reached is the same."""
+    store, planner = Memory(), Writes()
+    history = daily(95)
+    seeded = [m for m in BASICS if m.metric_name in ("active_days", "total_interactions", "consecutive_active_days")]
+    report = deliver(reacting(store, seeded, planner), [history[:90]])
+    assert store.calls == {"load": 3, "write": 3}
+    assert (report.patterns_written, report.folded) == (3, 90)
+    assert store.items[7].pattern == fold(EMPTY, history[:90])
+    assert {"dedication_champion", "long_term_friend", "conversation_enthusiast"} < set(store.awards[7])
+    # The 90th day is the batch's last one; everything else was reached weeks before it.
+    assert [candidate.period for candidate in planner.asked] == ["long_term_friend"]
+    assert sum(count for (_, name), count in store.counters.items() if name == "dau") == 90
+
+
+# --- mood, answers and scores ---
+
+
+def moody(first: int, count: int, sentiment: float, day: int) -> list[Interaction]:
+    kind = SentimentType.POSITIVE if sentiment > 0 else SentimentType.VERY_NEGATIVE
+    return [
+        builders.interaction(
+            first + n, START + timedelta(days=day, minutes=n), sentiment=sentiment, sentiment_type=kind
+        )
+        for n in range(count)
+    ]
+
+
+def test_support_is_planned_at_once_when_the_mood_turns_and_not_again_while_it_stays() -> None:
+    store, planner = Memory(), Writes()
+    analyzer = reacting(store, (), planner)
+    deliver(analyzer, [moody(1, 30, 0.6, 0)])
+    assert planner.asked == []
+    report = deliver(analyzer, [moody(100 + 10 * n, 10, -0.7, 30) for n in range(5)])
+    assert [candidate.outreach_type for candidate in planner.asked] == [OutreachType.MOOD_SUPPORT]
+    assert report.planned == 1
+
+
+def test_old_sadness_is_no_reason_to_write() -> None:
+    store, planner = Memory(), Writes()
+    analyzer = reacting(store, (), planner)
+    deliver(analyzer, [moody(1, 30, 0.6, 0), moody(200, 1, 0.6, 33)])
+    deliver(analyzer, [moody(100, 40, -0.7, 30)])
+    assert planner.asked == []
+
+
+def test_one_message_at_most_comes_of_a_batch_the_more_important_one() -> None:
+    """Support goes before a celebration; the award is given all the same."""
+    store, planner = Memory(), Writes()
+    analyzer = reacting(store, [m for m in SEEDED if m.milestone_name == "conversation_enthusiast"], planner)
+    report = deliver(analyzer, [moody(1, 30, 0.6, 0), moody(100, 30, -0.7, 30)])
+    assert set(store.awards[7]) == {"conversation_enthusiast"}
+    assert {outreach.outreach_type for outreach in store.outreaches.values()} == {OutreachType.MOOD_SUPPORT}
+    assert report.refused == {"outranked": 1}
+
+
+def test_an_outreach_that_was_planned_before_does_not_keep_the_pattern_from_being_written() -> None:
+    store, planner = Memory(), Writes()
+    analyzer = reacting(store, (), planner)
+    history = [moody(1, 30, 0.6, 0), moody(100, 30, -0.7, 30)]
+    deliver(analyzer, history)
+    del store.items[7]
+    report = deliver(analyzer, history)
+    assert report.refused == {"already_planned": 1}
+    assert store.items[7].pattern.total == 60
+
+
+EXPOSED = START + timedelta(days=1)
+EXPOSURE = Awaiting(EXPOSED, "silence", "2026-01-06-1")
+
+
+def test_the_first_interaction_after_an_exposure_answers_it() -> None:
+    store = Memory()
+    analyzer = reacting(store, (), awaiting=(EXPOSURE,))
+    times = [EXPOSED, EXPOSED + timedelta(hours=5), EXPOSED + timedelta(hours=2), EXPOSED + timedelta(hours=3)]
+    batch = [builders.interaction(number, at) for number, at in enumerate(times)]
+    report = deliver(analyzer, [batch[:2], batch[2:]])
+    assert store.answered == {(7, EXPOSURE): times[2]}
+    assert report.answered == 2
+    store.calls.clear()
+    deliver(analyzer, [[builders.interaction(9, EXPOSED + timedelta(hours=9))]])
+    assert store.calls["answer"] == 0
+
+
+def test_an_edit_answers_nothing() -> None:
+    store = Memory()
+    deliver(reacting(store, (), awaiting=(EXPOSURE,)), [[builders.interaction(1, EXPOSED + timedelta(1), edited=True)]])
+    assert store.answered == {}
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    minutes=st.lists(st.integers(-600, 6_000), min_size=1, max_size=12),
+    failures=st.lists(st.booleans(), max_size=6),
+    seed=st.integers(0, 10**6),
+)
+def test_in_any_order_and_through_faults_the_earliest_answer_is_kept(
+    minutes: list[int], failures: list[bool], seed: int
+) -> None:
+    store = Memory()
+    store.failures = list(failures)
+    dice = random.Random(seed)
+    history = [builders.interaction(n, EXPOSED + timedelta(minutes=m)) for n, m in enumerate(minutes)]
+    deliveries = history + dice.choices(history, k=3)
+    dice.shuffle(deliveries)
+    deliver(reacting(store, (), awaiting=(EXPOSURE,)), [deliveries[n : n + 3] for n in range(0, len(deliveries), 3)])
+    after = [m for m in minutes if m > 0]
+    expected = {(7, EXPOSURE): EXPOSED + timedelta(minutes=min(after))} if after else {}
+    assert store.answered == expected
+
+
+def test_a_good_interaction_asks_for_scoring_now_once_in_six_hours() -> None:
+    store = Memory()
+    analyzer = reacting(store, ())
+    hours = [0, 1, 6, 7]
+    batches = [
+        [builders.interaction(number, START + timedelta(hours=hour), quality=quality)]
+        for number, (hour, quality) in enumerate(zip(hours, [0.7, 0.71, 0.9, 0.71], strict=True))
+    ]
+    deliver(analyzer, batches[:1])
+    assert store.items[7].asked_at is None
+    report = deliver(analyzer, batches[1:])
+    assert store.items[7].asked_at == START + timedelta(hours=7)
+    assert report.asked == 2
+    store.items[7] = replace(store.items[7], asked_at=None, scored_at=START + timedelta(hours=8))
+    deliver(analyzer, [[builders.interaction(9, START + timedelta(hours=13), quality=0.9)]])
+    assert store.items[7].asked_at is None
+
+
+def test_a_batch_is_one_read_of_each_and_one_write_whatever_it_brings() -> None:
+    """R29."""
+    store = Memory()
+    deliver(reacting(store), [daily(30)])
+    assert store.calls == {"load": 1, "write": 1}
+    assert len(store.awards[7]) > 3

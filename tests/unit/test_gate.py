@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
-from itertools import pairwise, product
+from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -10,11 +10,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engagement.domain.gate import Decision, Policy, Reason, charge, decide, local_date, quiet_of, start_of_day
+from engagement.domain.experiment import Shares, draw
+from engagement.domain.gate import (
+    POINTLESS_ON_RETURN,
+    Decision,
+    Policy,
+    Reason,
+    charge,
+    decide,
+    local_date,
+    quiet_of,
+    start_of_day,
+)
+from engagement.domain.outreach import Arm, OutreachType
+from engagement.domain.pattern import EMPTY, Pattern
+from engagement.domain.planning import Candidate
 from engagement.domain.profile import Consent, ConsentPolicy, Profile
-from engagement.domain.quiet import IsOpen
 from engagement.errors import SettingsError
-from tests.builders import NOW, always, policy, profile
+from tests.builders import NOW, pattern_of, policy, profile
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 ZONES = (
@@ -31,6 +44,9 @@ ZONES = (
 )
 POLICY = policy()
 PROFILE = profile()
+BERLIN = profile(zone="Europe/Berlin")
+NIGHT = policy(quiet=(22, 8))
+"""Berlin's 22 to 8 h: in winter 21 to 7 UTC."""
 
 
 def ask(
@@ -40,20 +56,21 @@ def ask(
     now: datetime = NOW,
     due: timedelta = timedelta(),
     expires: timedelta = 2 * DAY,
-    seen: timedelta | None = None,
-    is_open: IsOpen = always,
+    pattern: Pattern = EMPTY,
+    **changes: Any,
 ) -> Decision:
-    """Ask about a message planned an hour ago; times are relative to `now`."""
-    return decide(
-        profile=profile,
+    """Ask about a win-back planned an hour ago; times are relative to `now`."""
+    candidate = Candidate(
+        outreach_type=OutreachType.RE_ENGAGEMENT,
+        campaign="silence",
+        period="2026-11-17-1",
+        priority=0.9,
+        trigger="churn_14d_high",
         planned_at=now - HOUR,
         due_at=now + due,
         expires_at=now + expires,
-        last_interaction_at=None if seen is None else now + seen,
-        is_open=is_open,
-        policy=policy,
-        now=now,
     )
+    return decide(replace(candidate, **changes), profile, pattern, policy, now)
 
 
 def test_a_permitted_message_goes_at_once() -> None:
@@ -74,12 +91,25 @@ def test_a_message_waits_for_its_due_time() -> None:
         (Reason.CONSENT, {"consent": Consent.UNASKED}, {}, {}),
         (Reason.CONSENT, {"consent": Consent.DECLINED}, {}, {}),
         (Reason.CONSENT, {"consent": Consent.DECLINED}, {"consent": ConsentPolicy.ASSUME}, {}),
+        (Reason.TYPE_OFF, {}, {"rollout": Shares(1.0, {OutreachType.RE_ENGAGEMENT: 0.0})}, {}),
+        (Reason.ROLLOUT, {}, {"rollout": Shares(1e-9, {})}, {}),
         (Reason.EXPIRED, {}, {}, {"expires": timedelta()}),
         (Reason.EXPIRED, {}, {}, {"due": 3 * DAY}),
-        (Reason.NOT_NEEDED_ANY_MORE, {}, {}, {"seen": -HOUR / 2}),
+        (Reason.NOT_NEEDED_ANY_MORE, {}, {}, {"pattern": pattern_of([NOW - HOUR / 2])}),
+        (Reason.NOT_NEEDED_ANY_MORE, {}, {}, {"needed": False}),
+        (Reason.SNOOZED, {"snoozed_until": NOW + 2 * DAY}, {}, {}),
         (Reason.MIN_GAP, {"next_ok_at": NOW + 2 * DAY}, {}, {}),
         (Reason.DAILY_CAP, {"cap_day": "2026-11-22", "cap_count": 1}, {}, {"expires": 11 * HOUR}),
         (Reason.DAILY_CAP, {}, {"max_per_day": 0}, {}),
+        (Reason.QUIET_HOURS, {"zone": "Asia/Tokyo"}, {"quiet": (20, 8)}, {"expires": 10 * HOUR}),
+        (
+            Reason.LOW_ZONE_CONFIDENCE,
+            {"language_code": None},
+            {"quiet": (22, 8)},
+            {"due": 4 * HOUR, "expires": 5 * HOUR},
+        ),
+        (Reason.BUDGET, {}, {"budget_left": 0}, {"expires": 12 * HOUR}),
+        (Reason.HELD_OUT, {}, {}, {"arm": Arm.HELD_OUT}),
     ],
 )
 def test_each_refusal_has_its_reason(reason: Reason, changes: Any, policy: Any, times: Any) -> None:
@@ -94,19 +124,29 @@ def test_of_several_reasons_the_first_of_the_list_is_given() -> None:
         (Reason.OPTED_OUT, {"opted_out": True}, {}, {}),
         (Reason.BLOCKED, {"blocked": True}, {}, {}),
         (Reason.CONSENT, {"consent": Consent.DECLINED}, {}, {}),
-        (Reason.EXPIRED, {}, {}, {"expires": timedelta()}),
-        (Reason.NOT_NEEDED_ANY_MORE, {}, {}, {"seen": timedelta()}),
+        (Reason.TYPE_OFF, {}, {"rollout": Shares(0.0, {})}, {}),
+        (Reason.ROLLOUT, {}, {"rollout": Shares(1e-9, {})}, {}),
+        (Reason.EXPIRED, {}, {}, {"due": 10 * HOUR}),
+        (Reason.NOT_NEEDED_ANY_MORE, {}, {}, {"needed": False}),
+        (Reason.SNOOZED, {"snoozed_until": NOW + 3 * DAY}, {}, {}),
         (Reason.MIN_GAP, {"next_ok_at": NOW + 3 * DAY}, {}, {}),
         (Reason.DAILY_CAP, {}, {"max_per_day": 0}, {}),
+        (Reason.QUIET_HOURS, {"zone": "Europe/Berlin"}, {"quiet": (22, 21)}, {}),
+        (Reason.BUDGET, {}, {"budget_left": 0}, {}),
+        (Reason.HELD_OUT, {}, {}, {"arm": Arm.HELD_OUT}),
+    ]
+    assert [reason for reason, *_ in obstacles] == [
+        reason for reason in list(Reason)[: len(obstacles) + 1] if reason is not Reason.LOW_ZONE_CONFIDENCE
     ]
     for first in range(len(obstacles)):
         changes: dict[str, Any] = {}
         policy: dict[str, Any] = {}
         times: dict[str, Any] = {}
-        for _, profile_part, policy_part, time_part in obstacles[first:]:
+        for _, profile_part, policy_part, time_part in reversed(obstacles[first:]):
             changes |= profile_part
             policy |= policy_part
             times |= time_part
+        times.setdefault("expires", 8 * HOUR)
         assert ask(replace(PROFILE, **changes), replace(POLICY, **policy), **times).reason is obstacles[first][0]
 
 
@@ -116,8 +156,68 @@ def test_where_consent_is_assumed_only_a_no_counts() -> None:
 
 
 def test_who_was_there_before_the_plan_is_still_written_to() -> None:
-    assert ask(seen=-2 * HOUR).send_at == NOW
-    assert ask(seen=-HOUR).send_at == NOW, "the interaction that led to the plan"
+    assert ask(pattern=pattern_of([NOW - 2 * HOUR])).send_at == NOW
+    assert ask(pattern=pattern_of([NOW - HOUR])).send_at == NOW, "the interaction that led to the plan"
+
+
+@pytest.mark.parametrize("outreach_type", OutreachType)
+def test_coming_back_ends_only_what_says_that_they_were_missed(outreach_type: OutreachType) -> None:
+    decision = ask(pattern=pattern_of([NOW - HOUR / 2]), outreach_type=outreach_type)
+
+    assert (decision.reason is Reason.NOT_NEEDED_ANY_MORE) == (outreach_type in POINTLESS_ON_RETURN)
+
+
+def test_a_message_waits_until_not_now_is_over() -> None:
+    assert ask(replace(PROFILE, snoozed_until=NOW + 30 * HOUR)).send_at == NOW + 30 * HOUR
+    assert ask(replace(PROFILE, snoozed_until=NOW - HOUR)).send_at == NOW
+
+
+def test_a_used_up_budget_puts_messages_off_to_the_next_day() -> None:
+    """Of UTC, and into the hours that are open there."""
+    spent = replace(POLICY, budget=100, budget_left=0)
+
+    assert ask(policy=spent).send_at == datetime(2026, 11, 23, tzinfo=UTC)
+    assert ask(BERLIN, replace(spent, quiet=(22, 8))).send_at == datetime(2026, 11, 23, 7, tzinfo=UTC)
+    assert ask(policy=spent, due=DAY).send_at == NOW + DAY, "tomorrow's budget is not today's"
+    assert ask(policy=replace(spent, budget_left=1)).send_at == NOW
+
+
+def test_who_is_held_out_is_treated_alike_until_the_moment_of_sending() -> None:
+    """R43: the answer of a control group's member differs only where it would be sent now."""
+    waiting = replace(PROFILE, next_ok_at=NOW + 6 * HOUR)
+
+    assert ask(waiting, arm=Arm.HELD_OUT) == ask(waiting, arm=Arm.TREATED) == Decision(NOW + 6 * HOUR, None)
+    assert ask(arm=Arm.HELD_OUT) == Decision(None, Reason.HELD_OUT)
+    assert ask(arm=Arm.TREATED) == ask(arm=None) == Decision(NOW, None)
+
+
+def test_a_rollout_reaches_its_share_and_takes_nobody_back() -> None:
+    """R43: the same users at every call, and more of them as the share grows."""
+    users = [replace(PROFILE, user_id=user_id) for user_id in range(2_000)]
+
+    def reached(share: float) -> set[int]:
+        policy = replace(POLICY, rollout=Shares(share, {}))
+        return {user.user_id for user in users if ask(user, policy).send_at}
+
+    fifth, half = reached(0.2), reached(0.5)
+    assert fifth < half
+    assert (len(fifth) / 2_000, len(half) / 2_000) == (pytest.approx(0.2, abs=0.03), pytest.approx(0.5, abs=0.04))
+    assert fifth == reached(0.2) == {u for u in range(2_000) if draw("rollout", 1, u, "re_engagement") < 0.2}
+    assert len(reached(1.0)) == 2_000
+
+
+def test_only_a_stranger_is_refused_for_the_uncertainty_of_where_they_are() -> None:
+    """R40: at 16 h UTC it is day for nearly all who speak German; of anybody, many are asleep."""
+    german, anybody = replace(PROFILE, language_code="de"), replace(PROFILE, language_code=None)
+
+    def at_four(profile: Profile, **changes: Any) -> Decision:
+        return ask(profile, NIGHT, **{"due": 4 * HOUR, "expires": 5 * HOUR} | changes)
+
+    assert at_four(BERLIN).send_at == at_four(german).send_at == NOW + 4 * HOUR
+    assert at_four(anybody).reason is Reason.LOW_ZONE_CONFIDENCE
+    at_night = {"due": 11 * HOUR, "expires": 12 * HOUR}
+    assert at_four(german, **at_night).reason is Reason.QUIET_HOURS, "night by the likeliest clock too"
+    assert at_four(anybody, pattern=pattern_of([NOW + (4 - 24 * day) * HOUR for day in range(1, 6)])).send_at, "up then"
 
 
 def test_the_gap_and_the_cap_move_a_message_to_the_first_time_both_allow() -> None:
@@ -204,129 +304,54 @@ def test_a_decision_is_a_time_or_a_reason() -> None:
             Decision(send_at, reason)
 
 
-def test_a_policy_reads_the_settings_and_names_a_bad_one() -> None:
-    class Limits:
-        consent_policy = "ask"
-        max_outreaches_per_user_per_day = 1
-        min_hours_between_outreaches = 12.0
-        quiet_hours = "off"
+class Limits:
+    """The operator's settings, as the functions get them."""
 
+    consent_policy = "ask"
+    max_outreaches_per_user_per_day = 1
+    min_hours_between_outreaches = 12.0
+    quiet_hours = "off"
+    rollout = "100"
+    daily_budget = 0
+    experiment = "test"
+    control_percent = 0.0
+    type_control = "0"
+
+
+def test_a_policy_reads_the_settings() -> None:
     assert Policy.of(Limits()) == POLICY
     assert not Policy.of(Limits(), enabled=False).enabled
-    Limits.consent_policy = "always"
-    with pytest.raises(SettingsError, match="CONSENT_POLICY"):
-        Policy.of(Limits())
+    limits = Limits()
+    limits.rollout, limits.control_percent, limits.type_control = "100,mood_support=50", 10.0, "0,re_engagement=20"
+    read = Policy.of(limits)
+    assert read.rollout.of(OutreachType.MOOD_SUPPORT) == 0.5
+    assert (read.experiment.control, read.experiment.type_control.of(OutreachType.RE_ENGAGEMENT)) == (0.1, 0.2)
 
 
-minutes = st.integers(-4_000, 4_000).map(lambda n: timedelta(minutes=n))
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("consent_policy", "always"),
+        ("quiet_hours", "late"),
+        ("rollout", "all"),
+        ("rollout", "101"),
+        ("rollout", "100,reengagement=5"),
+        ("type_control", "-1"),
+        ("experiment", ""),
+        ("experiment", "first#second"),
+        ("control_percent", 100.0),
+        ("control_percent", float("nan")),
+        ("daily_budget", -1),
+    ],
+)
+def test_a_bad_setting_is_named(setting: str, value: object) -> None:
+    limits = Limits()
+    setattr(limits, setting, value)
+    with pytest.raises(SettingsError, match=setting.upper()):
+        Policy.of(limits)
+
+
 seconds = st.integers(0, 400 * 86_400).map(lambda n: timedelta(seconds=n))
-profiles = st.builds(
-    lambda zone, consent, opted_out, blocked, cap_day, cap_count, gap: replace(
-        PROFILE,
-        zone=zone,
-        consent=consent,
-        opted_out=opted_out,
-        blocked=blocked,
-        cap_day=None if cap_day is None else (date(2026, 1, 1) + timedelta(days=cap_day)).isoformat(),
-        cap_count=cap_count,
-        next_ok_at=None if gap is None else datetime(2026, 1, 1, tzinfo=UTC) + gap,
-    ),
-    st.sampled_from(ZONES),
-    st.sampled_from([Consent.GRANTED, Consent.GRANTED, Consent.UNASKED, Consent.DECLINED]),
-    st.integers(0, 7).map(lambda n: n == 0),
-    st.integers(0, 7).map(lambda n: n == 0),
-    st.none() | st.integers(0, 400),
-    st.integers(0, 3),
-    st.none() | seconds,
-)
-policies = st.builds(
-    Policy,
-    consent=st.sampled_from(ConsentPolicy),
-    max_per_day=st.integers(0, 3),
-    min_gap=st.sampled_from([timedelta(), HOUR, 12 * HOUR]),
-    quiet=st.just((0, 0)),
-    enabled=st.integers(0, 9).map(bool),
-)
-
-
-@given(
-    profile=profiles,
-    policy=policies,
-    offset=seconds,
-    planned=minutes,
-    due=minutes,
-    expires=minutes,
-    seen=st.none() | minutes,
-    open_hours=st.just(frozenset(range(24))) | st.frozensets(st.integers(0, 23), min_size=1),
-)
-def test_every_answer_keeps_every_limit(
-    profile: Profile,
-    policy: Policy,
-    offset: timedelta,
-    planned: timedelta,
-    due: timedelta,
-    expires: timedelta,
-    seen: timedelta | None,
-    open_hours: frozenset[int],
-) -> None:
-    """R38, R39, R42, R51: over zones, both nights of each, and anything a profile can hold."""
-    now = datetime(2026, 1, 1, tzinfo=UTC) + offset
-    last = None if seen is None else now + seen
-
-    def is_open(at: datetime) -> bool:
-        return at.hour in open_hours
-
-    decision = decide(
-        profile=profile,
-        planned_at=now + planned,
-        due_at=now + due,
-        expires_at=now + expires,
-        last_interaction_at=last,
-        is_open=is_open,
-        policy=policy,
-        now=now,
-    )
-    assert (decision.send_at is None) != (decision.reason is None)
-    if decision.send_at is None:
-        return
-    send_at = decision.send_at
-    assert policy.enabled
-    assert not profile.opted_out
-    assert not profile.blocked
-    assert profile.consent is Consent.GRANTED or (policy.consent, profile.consent) == (
-        ConsentPolicy.ASSUME,
-        Consent.UNASKED,
-    )
-    assert max(now, now + due) <= send_at < now + expires
-    assert is_open(send_at)
-    assert last is None or last <= now + planned
-    assert profile.next_ok_at is None or send_at >= profile.next_ok_at
-    day = local_date(profile.zone, send_at).isoformat()
-    assert policy.max_per_day > 0
-    assert profile.cap_day is None or day >= profile.cap_day
-    assert day != profile.cap_day or profile.cap_count < policy.max_per_day
-    # It is the earliest such time: a second before, one of the limits said no.
-    before = send_at - timedelta(seconds=1)
-    earlier_day = local_date(profile.zone, before).isoformat()
-    assert (
-        before < max(now, now + due)
-        or not is_open(before)
-        or (profile.next_ok_at is not None and before < profile.next_ok_at)
-        or (profile.cap_day is not None and earlier_day < profile.cap_day)
-        or (earlier_day == profile.cap_day and profile.cap_count >= policy.max_per_day)
-    )
-    # And asked again at that time, it says "now".
-    again = decide(
-        profile=profile,
-        planned_at=now + planned,
-        due_at=now + due,
-        expires_at=now + expires,
-        last_interaction_at=last,
-        is_open=is_open,
-        policy=policy,
-        now=send_at,
-    )
-    assert again.send_at == send_at
 
 
 @given(zone=st.sampled_from(ZONES), offset=seconds, max_per_day=st.integers(1, 3), gap=st.sampled_from([0, 1, 5, 12]))
@@ -350,22 +375,13 @@ def test_messages_sent_as_permitted_never_exceed_the_cap_or_close_the_gap(
     assert len(sent) >= 2
 
 
-def test_every_reason_can_be_given() -> None:
-    reasons = set()
-    for enabled, opted_out, blocked, consent, days in product((True, False), repeat=5):
-        profile = replace(
-            PROFILE,
-            opted_out=opted_out,
-            blocked=blocked,
-            consent=Consent.GRANTED if consent else Consent.UNASKED,
-            next_ok_at=NOW + 3 * DAY if days else None,
-            cap_day="2026-11-25",
-        )
-        for seen in (None, timedelta()):
-            for expires in (timedelta(), DAY):
-                reasons.add(ask(profile, replace(POLICY, enabled=enabled), seen=seen, expires=expires).reason)
-    reasons.add(ask(expires=HOUR, is_open=lambda at: at.hour == 3).reason)
-    assert reasons >= set(Reason) - {Reason.ALREADY_PLANNED}
+def test_every_reason_is_a_code_with_words() -> None:
+    """One closed list: codes to store and log, words for people."""
+    for reason in Reason:
+        assert reason.value.isascii()
+        assert reason.value == str(reason) == reason.lower()
+        assert len(reason.words.split()) >= 3
+        assert Reason(reason.value) is reason
 
 
 @pytest.mark.parametrize(("setting", "quiet"), [("22-8", (22, 8)), ("0-6", (0, 6)), ("off", (0, 0))])
@@ -380,7 +396,41 @@ def test_other_quiet_hours_are_refused_with_an_example(setting: str) -> None:
 
 
 def test_a_message_that_falls_into_quiet_hours_waits_for_their_end() -> None:
-    """R38: NOW is 12:00; open from 15:15 on."""
-    assert ask(is_open=lambda at: (at.hour, at.minute) >= (15, 15)).send_at == NOW.replace(hour=15, minute=15)
-    assert ask(due=timedelta(minutes=7), is_open=lambda at: at.hour != 12).send_at == NOW + HOUR
-    assert ask(expires=HOUR, is_open=lambda at: at.hour != 12) == Decision(None, Reason.QUIET_HOURS)
+    """R38: in Kathmandu it is 17:45 at noon UTC; the hours begin and end on their clock."""
+    here = replace(PROFILE, zone="Asia/Kathmandu")
+    evening, late = replace(POLICY, quiet=(17, 21)), {"quiet": (17, 21)}
+
+    assert ask(here, evening).send_at == NOW.replace(hour=15, minute=15)
+    assert ask(here, replace(POLICY, **late), due=timedelta(minutes=7)).send_at == NOW.replace(hour=15, minute=15)
+    assert ask(here, evening, expires=3 * HOUR) == Decision(None, Reason.QUIET_HOURS)
+
+
+@pytest.mark.parametrize(
+    ("zone", "night"),
+    [
+        ("Europe/Berlin", datetime(2026, 3, 28, 22, 30, tzinfo=UTC)),
+        ("Europe/Berlin", datetime(2026, 10, 24, 22, 30, tzinfo=UTC)),
+        ("America/New_York", datetime(2026, 3, 8, 4, tzinfo=UTC)),
+        ("America/New_York", datetime(2026, 11, 1, 4, tzinfo=UTC)),
+        ("Australia/Lord_Howe", datetime(2026, 4, 4, 13, tzinfo=UTC)),
+        ("Australia/Lord_Howe", datetime(2026, 10, 3, 13, tzinfo=UTC)),
+    ],
+)
+def test_on_both_nights_of_the_year_quiet_hours_end_at_eight_on_the_wall(zone: str, night: datetime) -> None:
+    """R38: whether the night has an hour more or less."""
+    send_at = ask(replace(PROFILE, zone=zone), NIGHT, now=night).send_at
+
+    assert send_at
+    local = send_at.astimezone(ZoneInfo(zone))
+    assert (local.hour, local.minute, local.date()) == (8, 0, (night + 12 * HOUR).astimezone(ZoneInfo(zone)).date())
+
+
+@pytest.mark.parametrize("hour", range(24))
+def test_a_day_with_one_open_hour_has_one_even_where_the_clocks_skip_it(hour: int) -> None:
+    """R38: quiet for 23 hours; on the night in question the only open hour may not exist."""
+    narrow = replace(POLICY, quiet=((hour + 1) % 24, hour))
+    for begin in (datetime(2026, 3, 28, 23, tzinfo=UTC), datetime(2026, 10, 24, 23, tzinfo=UTC)):
+        send_at = ask(BERLIN, narrow, now=begin, expires=3 * DAY).send_at
+
+        assert send_at
+        assert send_at.astimezone(ZoneInfo("Europe/Berlin")).hour == hour

@@ -13,8 +13,8 @@ from engagement.clients.predictor import ChurnModel, MoodModel, TimingModel
 from models import harness
 from models.dataset import Dataset, read
 from models.export import publish_mood, served
+from models.judge import Verdict
 from models.train import BOOSTING, TrainedMood, fit_boosting
-from models.weekly import Verdict
 from tests.streams import write_stream
 
 ROOT = Path(__file__).parents[2]
@@ -87,7 +87,7 @@ def test_after_the_weekly_training_the_adapter_serves_what_was_promoted_and_noth
     seen: list[int] = []
 
     def trained(histories: Any, **options: Any) -> list[Verdict]:
-        seen.extend(len(history) for history in histories)
+        seen.extend(len(history.interactions) for history in histories)
         assert options["serving"] == options["bundled"]
         return [
             Verdict("churn", "keep", "no better", 900),

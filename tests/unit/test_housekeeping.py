@@ -33,6 +33,16 @@ class Ledger:
         return self.moved
 
 
+class Settling:
+    """Settles what it is told to."""
+
+    def __init__(self, **done: int) -> None:
+        self.done = done
+
+    def settle_due(self, now: datetime, remaining_seconds: Callable[[], float]) -> dict[str, int]:
+        return self.done
+
+
 class Telegram:
     """Answers, or raises, as it is told to."""
 
@@ -77,9 +87,10 @@ def housekeeping(
     connect: Callable[[], Telegram],
     censuses: Censuses | None = None,
     read_card: Callable[[], dict[str, Any]] = lambda: CARD,
+    settling: Settling | None = None,
 ) -> Housekeeping:
     watch = Watch(bot_id=BOT, censuses=censuses or Censuses(), read_card=read_card)
-    return Housekeeping(ledger, connect, URL, watch)
+    return Housekeeping(ledger, settling or Settling(), connect, URL, watch)
 
 
 @pytest.fixture
@@ -98,6 +109,18 @@ def test_what_the_sweep_moved_is_reported(tick: Tick) -> None:
     assert (report.expired, report.swept_unknown, report.released) == (4, 2, 1)
     assert (report.pending_updates, report.faults, report.last_error) == (5, (), "")
     assert ledger.swept_at == [tick.now]
+
+
+def test_what_was_settled_is_reported_with_its_response_rate(tick: Tick) -> None:
+    """Of those that were delivered; there is no rate where nobody was written to."""
+    settling = Settling(settled=9, delivered=8, responded=2)
+    report = housekeeping(Ledger({}), lambda: Telegram(webhook()), settling=settling).tidy(tick, seconds_left)
+    assert (report.settled, report.response_rate) == (9, 0.25)
+    assert report.metrics()["OutreachSettled"] == 9
+    assert report.measures() == {"ResponseRate": 0.25}
+    held_out = Settling(settled=2, delivered=0, responded=0)
+    report = housekeeping(Ledger({}), lambda: Telegram(webhook()), settling=held_out).tidy(tick, seconds_left)
+    assert (report.settled, report.response_rate) == (2, None)
 
 
 @pytest.mark.parametrize("error", [TelegramApiError("getWebhookInfo: no answer"), SecretUnavailableError("no token")])

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
-from itertools import groupby, pairwise
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -13,29 +13,31 @@ from hypothesis import strategies as st
 
 from engagement.domain.census import Census, population
 from engagement.domain.due import DuePattern, Scored
+from engagement.domain.experiment import Experiment, Shares
 from engagement.domain.features import NAMES
 from engagement.domain.gate import Policy
+from engagement.domain.interaction import SentimentType
 from engagement.domain.mood import mood_level
 from engagement.domain.outcome import Watched
-from engagement.domain.outreach import Outreach, OutreachKey, OutreachState
+from engagement.domain.outreach import Arm, Outreach, OutreachState, OutreachType
 from engagement.domain.pattern import EMPTY, Pattern, fold
 from engagement.domain.pattern_bytes import encode
-from engagement.domain.planning import NUDGES, REST, Thresholds
+from engagement.domain.planning import REST, SPACING, STEPS, Thresholds
 from engagement.domain.population import BUNDLED, Population
 from engagement.domain.profile import Consent, ConsentPolicy, Profile
 from engagement.domain.scores import ChurnScores, rule_scores
-from engagement.domain.templates import BY_NAME
+from engagement.domain.templates import Texts
 from engagement.domain.tick import Tick
 from engagement.domain.timing import best_send_time, hour_features, hour_shares
+from engagement.domain.uplift import Uplift, context_of, explored, row_of
 from engagement.errors import ModelUnavailableError, StoreUnavailableError
-from engagement.services.outreach import ProactiveOutreachService
+from engagement.services.planner import Planner
 from engagement.services.scoring import RESERVE_SECONDS, Scoring, ScoringReport
 from tests.builders import NOW, interaction, pattern_of, policy, profile, silent_for
 
 BOT = 123456
 TICK = Tick(now=NOW, shard=0, of=1)
-MIN_GAP = timedelta(hours=12)
-POLICY = policy(min_gap=MIN_GAP)
+POLICY = policy()
 LEAVING = ChurnScores(0.95, 0.9, 0.85)
 DRIFTING = ChurnScores(0.8, 0.7, 0.6)
 STAYING = ChurnScores(0.3, 0.2, 0.1)
@@ -56,13 +58,28 @@ class Table:
     written: list[Scored] = field(default_factory=list)
     censuses: dict[tuple[date, int], Census] = field(default_factory=dict)
     profiles_read: list[int] = field(default_factory=list)
+    histories_read: list[int] = field(default_factory=list)
     index_lags: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def put(self, user_id: int, pattern: Pattern | bytes, due_at: datetime = NOW, **changes: object) -> None:
+    def put(
+        self,
+        user_id: int,
+        pattern: Pattern | bytes,
+        due_at: datetime = NOW,
+        asked_at: datetime | None = None,
+        **changes: object,
+    ) -> None:
         state = pattern if isinstance(pattern, bytes) else encode(pattern)
         self.items[user_id] = DuePattern(
-            bot_id=BOT, user_id=user_id, state=state, version=1, due_at=due_at, scores=None, scored_at=None
+            bot_id=BOT,
+            user_id=user_id,
+            state=state,
+            version=1,
+            due_at=due_at,
+            scores=None,
+            scored_at=None,
+            asked_at=asked_at,
         )
         self.index[user_id] = due_at
         self.profiles[user_id] = replace(PROFILE, user_id=user_id, **changes)
@@ -93,6 +110,11 @@ class Table:
             identity = (outreach.user_id, outreach.campaign, outreach.period)
             return self.planned.setdefault(identity, outreach) is outreach
 
+    def of_user(self, bot_id: int, user_id: int) -> list[Outreach]:
+        self.histories_read.append(user_id)
+        with self.lock:
+            return [outreach for (owner, *_), outreach in self.planned.items() if owner == user_id]
+
     def add(self, bot_id: int, day: date, share: int, census: Census) -> None:
         assert bot_id == BOT
         with self.lock:
@@ -117,16 +139,6 @@ class Table:
                 if due_at:
                     self.index[seen.user_id] = due_at
             return True
-
-
-@dataclass
-class Ledger:
-    """The table's outreach, read."""
-
-    table: Table
-
-    def get(self, key: OutreachKey) -> Outreach | None:
-        return self.table.planned.get((key.user_id, key.campaign, key.period))
 
 
 @dataclass
@@ -183,22 +195,35 @@ class Models:
     churn: Model | None
     timing: TimingModel | None = field(default_factory=TimingModel)
     mood: MoodModel | None = field(default_factory=MoodModel)
+    uplift: "UpliftModel | None" = None
+
+
+@dataclass
+class UpliftModel:
+    """Expects the same of every message."""
+
+    answer: Uplift | None
+    version: str = "uplift-1"
+
+    def predict(self, rows: Sequence[tuple[float, ...]]) -> list[Uplift]:
+        if self.answer is None:
+            raise ModelUnavailableError("damaged")
+        return [self.answer] * len(rows)
 
 
 PESSIMIST = Model()
 
 
-def scoring(table: Table, model: Model | None = PESSIMIST, **changes: object) -> Scoring:
+def scoring(table: Table, model: Model | None = PESSIMIST, policy: Policy = POLICY, **changes: object) -> Scoring:
     options: dict[str, object] = {
         "bot_id": BOT,
         "scores": table,
         "profiles": table,
-        "outreaches": Ledger(table),
+        "outreaches": table,
         "censuses": table,
-        "planner": ProactiveOutreachService(table),  # only its plan is called
+        "planner": Planner(policy, Texts),
         "models": Models(model),
         "thresholds": Thresholds(re_engagement=0.8, checkin=0.6),
-        "policy": POLICY,
         "writers": 2,
     }
     chosen = options | changes
@@ -520,8 +545,12 @@ def test_an_outreach_is_planned_at_the_users_best_hour_with_all_it_needs() -> No
         planned_at=NOW,
         due_at=NOW.replace(hour=13, minute=30),
         expires_at=NOW + timedelta(days=2),
+        experiment="test",
+        template_probability=1 / len(Texts().variants(outreach.outreach_type)),
+        covariate=1 - LEAVING.churn_7d,
+        context=context_of(silent_for(5), outreach.outreach_type, LEAVING, NOW),
     )
-    assert BY_NAME[outreach.template].name.startswith("re_engagement.")
+    assert outreach.template in Texts().variants(outreach.outreach_type)
 
 
 def test_profiles_are_read_for_those_only_whose_score_calls_for_a_message() -> None:
@@ -531,7 +560,7 @@ def test_profiles_are_read_for_those_only_whose_score_calls_for_a_message() -> N
 
     scoring(table).score_due(TICK, plenty)
 
-    assert table.profiles_read == [7]
+    assert table.profiles_read == table.histories_read == [7]
 
 
 @pytest.mark.parametrize(
@@ -546,8 +575,8 @@ def test_profiles_are_read_for_those_only_whose_score_calls_for_a_message() -> N
         ({"consent": Consent.DECLINED}, replace(POLICY, consent=ConsentPolicy.ASSUME), "consent"),
         ({"opted_out": True}, replace(POLICY, consent=ConsentPolicy.ASSUME), "opted_out"),
         ({"blocked": True}, replace(POLICY, consent=ConsentPolicy.ASSUME), "blocked"),
-        ({"next_ok_at": NOW - timedelta(days=2)}, POLICY, "resting"),
-        ({"next_ok_at": NOW - REST + MIN_GAP}, POLICY, None),
+        ({"next_ok_at": NOW + timedelta(days=3)}, POLICY, "min_gap"),
+        ({"snoozed_until": NOW + timedelta(days=3)}, POLICY, "snoozed"),
         ({}, replace(POLICY, enabled=False), "paused"),
     ],
 )
@@ -597,7 +626,7 @@ def habits(draw: st.DrawFn) -> Pattern:
 
 @given(habits(), st.sampled_from([LEAVING, DRIFTING, None]), st.booleans())
 @settings(max_examples=50, deadline=None)
-def test_a_year_of_silence_brings_two_messages_at_most_a_fortnight_apart(
+def test_a_year_of_silence_brings_three_messages_at_most_ever_further_apart(
     pattern: Pattern, answer: ChurnScores | None, delivered: bool
 ) -> None:
     """A simulated year: scored whenever due, planned whenever called for, and sent at the due time or never."""
@@ -607,45 +636,50 @@ def test_a_year_of_silence_brings_two_messages_at_most_a_fortnight_apart(
     days = 0
     while (due := table.items[1].due_at) is not None:
         now = max(due, now)
-        sent = [outreach.due_at for outreach in table.planned.values() if outreach.due_at <= now]
-        if delivered and sent:
-            table.profiles[1] = replace(PROFILE, next_ok_at=max(sent) + MIN_GAP)
+        for identity, outreach in table.planned.items():
+            if delivered and outreach.due_at <= now and outreach.exposed_at is None:
+                table.planned[identity] = replace(
+                    outreach, state=OutreachState.SENT, exposed_at=outreach.due_at, sent_at=outreach.due_at
+                )
         model = Model(answer) if answer else BrokenModel()
         assert scoring(table, model, writers=1).score_due(Tick(now=now, shard=0, of=1), plenty).scored == 1
         days += 1
-    planned = sorted(table.planned.values(), key=lambda outreach: outreach.planned_at)
+    everything = sorted(table.planned.values(), key=lambda outreach: outreach.planned_at)
+    planned = [outreach for outreach in everything if outreach.campaign == "silence"]
 
     assert now - NOW > timedelta(days=365)
     assert days < 100
-    assert len(planned) <= NUDGES
-    assert len(planned) == NUDGES or answer is None, "somebody silent for a year was written to"
-    for before, after in pairwise(planned):
-        assert after.planned_at - before.planned_at >= REST
+    assert len(planned) <= STEPS
+    assert len(planned) == STEPS or answer is None, "somebody silent for a year was written to"
+    for before, after in pairwise(everything):
         assert before.expires_at < after.due_at, "never two under way at once"
-        assert not delivered or after.due_at - before.due_at >= REST
+        assert not delivered or after.planned_at - before.due_at >= REST
+    for (before, after), spacing in zip(pairwise(planned), SPACING, strict=False):
+        assert after.planned_at - (before.exposed_at or before.planned_at) >= spacing
 
 
 def test_planning_again_every_day_meets_the_same_outreach() -> None:
-    """R37: and a fortnight later, the second and last one of this silence."""
+    """R37: and a week, and then a fortnight later, the second and the last one of this silence."""
     table = Table()
-    table.put(1, silent_for(0))
+    table.put(1, silent_for(3))
     reasons = []
 
     for day in range(60):
         report = scoring(table).score_due(Tick(now=NOW + timedelta(days=day), shard=0, of=1), plenty)
         reasons += list(report.not_planned)
 
-    assert [outreach.period for outreach in table.planned.values()] == ["2026-11-22-1", "2026-11-22-2"]
-    first, second = table.planned.values()
-    assert first.planned_at == NOW + timedelta(days=3)
-    assert REST <= second.planned_at - first.planned_at <= REST + timedelta(days=2)
-    assert [reason for reason, _ in groupby(reasons)] == ["resting", "said_enough"]
+    first, second, third = table.planned.values()
+    assert [outreach.period for outreach in (first, second, third)] == [f"2026-11-19-{n}" for n in (1, 2, 3)]
+    assert first.planned_at == NOW
+    assert SPACING[0] <= second.planned_at - first.planned_at <= SPACING[0] + timedelta(days=2)
+    assert SPACING[1] <= third.planned_at - second.planned_at <= SPACING[1] + timedelta(days=2)
+    assert set(reasons) == {"resting"}
 
 
 def test_a_user_who_returned_and_left_again_is_in_another_silence() -> None:
     table = Table()
-    table.put(1, silent_for(30))
-    scoring(table).score_due(TICK, plenty)
+    table.put(1, silent_for(30), due_at=NOW - timedelta(days=9))
+    scoring(table).score_due(Tick(now=NOW - timedelta(days=9), shard=0, of=1), plenty)
     table.put(1, silent_for(5))
 
     scoring(table).score_due(TICK, plenty)
@@ -676,6 +710,134 @@ def test_mood_is_asked_once_per_batch_and_hours_only_of_those_to_be_written_to()
     assert models.mood.batches == [15, 5]
     assert models.timing.asked == [hour_features(silent_for(5), BUNDLED, NOW)]
     assert {scored.mood for scored in table.written} == {0.25}
+
+
+# -- one message a pass
+
+
+def gloomy(last_days_ago: float = 0) -> Pattern:
+    """Weeks of joy and a fortnight of gloom, at the end of which somebody falls silent."""
+    last = NOW - timedelta(days=last_days_ago)
+    return fold(
+        EMPTY,
+        [
+            interaction(
+                day,
+                last - timedelta(days=day),
+                sentiment=-0.8 if day < 12 else 0.8,
+                sentiment_type=SentimentType.NEGATIVE if day < 12 else SentimentType.POSITIVE,
+            )
+            for day in range(50)
+        ],
+    )
+
+
+def test_of_several_messages_called_for_the_most_urgent_one_is_planned() -> None:
+    """One a user and pass: the others are counted, and may come another day."""
+    table = Table()
+    table.put(1, gloomy(last_days_ago=4))
+
+    report = scoring(table).score_due(TICK, plenty)
+
+    (outreach,) = table.planned.values()
+    assert (outreach.outreach_type, outreach.due_at) == ("mood_support", NOW), "at once, not at the best hour"
+    assert report.planned == {"mood_support": 1}
+    assert report.not_planned == {"outranked": 1}
+
+
+def test_what_the_gate_refuses_leaves_its_place_to_the_next() -> None:
+    table = Table()
+    table.put(1, gloomy(last_days_ago=4))
+    without_support = replace(POLICY, rollout=Shares(1.0, {OutreachType.MOOD_SUPPORT: 0.0}))
+
+    report = scoring(table, policy=without_support).score_due(TICK, plenty)
+
+    assert report.planned == {"re_engagement": 1}
+    assert report.not_planned == {"type_off": 1}
+
+
+def test_a_good_interaction_of_somebody_at_risk_is_followed_by_a_message_hours_later() -> None:
+    """The guide's advanced integration: quality > 0.7 asks for the scoring, churn > 0.8 plans with priority."""
+    table = Table()
+    table.put(1, silent_for(0), asked_at=NOW)
+    table.put(2, silent_for(0))
+    table.put(3, silent_for(0, active_days=15))
+
+    report = scoring(table).score_due(TICK, plenty)
+
+    asked = next(outreach for outreach in table.planned.values() if outreach.user_id == 1)
+    assert (asked.trigger, asked.priority) == ("high_churn_risk_detected", 0.9)
+    assert asked.due_at == (NOW + timedelta(days=1)).replace(hour=13, minute=30), "the best hour, six hours on"
+    assert report.planned == {"re_engagement": 1, "feature_suggestion": 1}
+
+
+class Rival(Table):
+    """A ledger into which another run always writes first."""
+
+    def plan(self, outreach: Outreach) -> bool:
+        return False
+
+
+def test_who_loses_the_race_plans_nothing_else_instead() -> None:
+    """R37: two runs at once plan one message for a user, not the first choice and the second."""
+    table = Rival()
+    table.put(1, gloomy(last_days_ago=4))
+
+    report = scoring(table).score_due(TICK, plenty)
+
+    assert (report.planned, report.not_planned) == ({}, {"already_planned": 1, "outranked": 1})
+
+
+def test_both_arms_are_planned_alike_but_for_the_arm() -> None:
+    """R43: the same decision points, by a hash that knows no run: what is held out is written down like the others."""
+    experiment = Experiment(name="first", control=0.3, type_control=Shares(0.0, {}))
+    table, again = Table(), Table()
+    for user_id in range(300):
+        table.put(user_id, silent_for(5))
+        again.put(user_id, silent_for(5))
+
+    scoring(table, policy=replace(POLICY, experiment=experiment)).score_due(TICK, plenty)
+    scoring(again, policy=replace(POLICY, experiment=experiment), batch=7).score_due(TICK, plenty)
+
+    assert table.planned == again.planned
+    arms = [outreach.arm for outreach in table.planned.values()]
+    assert len(arms) == 300
+    assert 60 <= arms.count(Arm.HELD_OUT) <= 120
+    assert {(o.treated_probability, o.program_probability, o.experiment) for o in table.planned.values()} == {
+        (0.7, 0.7, "first")
+    }
+    texts = {arm: {o.template for o in table.planned.values() if o.arm is arm} for arm in Arm}
+    assert texts[Arm.HELD_OUT] == texts[Arm.TREATED], "ghosts have a text too"
+
+
+def test_whom_a_message_would_not_help_is_left_alone_but_for_those_who_keep_the_model_honest() -> None:
+    """Before the arm is drawn: both arms are thinned alike."""
+    table = Table()
+    for user_id in range(400):
+        table.put(user_id, silent_for(5))
+    models = Models(Model(), uplift=UpliftModel(Uplift(returns_if_sent=0.2, returns_alone=0.2, blocks=0.01)))
+
+    report = scoring(table, models=models).score_due(TICK, plenty)
+
+    kept = report.planned.total()
+    assert 20 <= kept <= 60
+    assert report.not_planned == {"no_uplift": 400 - kept}
+    plain = context_of(silent_for(5), OutreachType.RE_ENGAGEMENT, LEAVING, NOW)
+    assert {outreach.context for outreach in table.planned.values()} == {explored(plain)}
+    assert row_of(plain) == row_of(explored(plain))
+
+
+@pytest.mark.parametrize("answer", [None, Uplift(returns_if_sent=0.3, returns_alone=0.2, blocks=0.01)])
+def test_whom_a_message_helps_is_written_to_and_so_is_everybody_where_the_model_cannot_answer(
+    answer: Uplift | None,
+) -> None:
+    table = Table()
+    for user_id in range(20):
+        table.put(user_id, silent_for(5))
+
+    report = scoring(table, models=Models(Model(), uplift=UpliftModel(answer))).score_due(TICK, plenty)
+
+    assert (report.planned, report.not_planned) == ({"re_engagement": 20}, {})
 
 
 # -- the census

@@ -18,28 +18,42 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from engagement.clients import predictor
-from engagement.clients.predictor import ChurnModel, MoodModel, TimingModel
+from engagement.clients.predictor import ChurnModel, MoodModel, TimingModel, UpliftModel
 from engagement.domain.features import NAMES, features
 from engagement.domain.mood import mood_features
 from engagement.domain.pattern import EMPTY
 from engagement.domain.population import BUNDLED as PRIOR
 from engagement.domain.timing import hour_features
 from engagement.errors import ModelUnavailableError
+from infra.local.world import World
+from models import uplift
 from models.export import served
+from tests.decisions import decisions
 
 ROOT = Path(__file__).parents[2]
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
-KINDS: tuple[type[Any], ...] = (ChurnModel, TimingModel, MoodModel)
+BUNDLED: tuple[type[Any], ...] = (ChurnModel, TimingModel, MoodModel)
+KINDS = (*BUNDLED, UpliftModel)
 
+each_bundled = pytest.mark.parametrize("kind", BUNDLED)
 each_kind = pytest.mark.parametrize("kind", KINDS)
+folders = {kind: ROOT / "models" / kind.interface.output for kind in BUNDLED}
 
 
-def bundled(kind: type[Any]) -> Path:
-    return ROOT / "models" / kind.interface.output
+@pytest.fixture(scope="module", autouse=True)
+def trained(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The kind of model that does not come with the code, learned from a made-up experiment."""
+    folders[UpliftModel] = folder = tmp_path_factory.mktemp("uplift") / "uplift"
+    known = decisions(World(11, 4_000), control=0.3)
+    assert uplift.train(known, serving=None, out=folder, now=NOW, min_samples=500).directory == folder
+
+
+def folder_of(kind: type[Any]) -> Path:
+    return folders[kind]
 
 
 def golden(kind: type[Any]) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((bundled(kind) / "golden.json").read_text())
+    content: dict[str, Any] = json.loads((folder_of(kind) / "golden.json").read_text())
     return content
 
 
@@ -49,16 +63,16 @@ def questions(kind: type[Any]) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def model() -> ChurnModel:
-    return ChurnModel.load(bundled(ChurnModel))
+    return ChurnModel.load(folder_of(ChurnModel))
 
 
 @each_kind
-def test_a_bundled_model_answers_the_golden_rows_as_scikit_learn_does(kind: type[Any]) -> None:
+def test_a_model_answers_the_golden_rows_as_scikit_learn_does(kind: type[Any]) -> None:
     """R35: to 1e-5, and in the same order; the edges of what can be served are among the rows."""
     name = kind.interface.output
     expected = np.array([row[name] for row in golden(kind)["rows"]])
 
-    answers = served(kind.load(bundled(kind)), questions(kind))
+    answers = served(kind.load(folder_of(kind)), questions(kind))
 
     assert golden(kind)["features"] == list(kind.interface.names)
     assert len(expected) > 25
@@ -76,7 +90,7 @@ def test_golden_rows_tell_leavers_from_those_who_stay() -> None:
 def test_golden_rows_rank_the_hours_alike() -> None:
     """R35: what is served are the hours in scikit-learn's order, wherever two of them differ at all."""
     expected = np.array([row["timing"] for row in golden(TimingModel)["rows"]])
-    answers = served(TimingModel.load(bundled(TimingModel)), questions(TimingModel))
+    answers = served(TimingModel.load(folder_of(TimingModel)), questions(TimingModel))
 
     assert expected.sum(axis=1) == pytest.approx(np.ones(len(expected)))
     assert answers.sum(axis=1) == pytest.approx(np.ones(len(expected)), abs=1e-5)
@@ -85,10 +99,10 @@ def test_golden_rows_rank_the_hours_alike() -> None:
     assert len(set(expected.argmax(axis=1).tolist())) > 8
 
 
-@each_kind
+@each_bundled
 def test_the_card_and_the_golden_rows_belong_to_this_version_of_the_features(kind: type[Any]) -> None:
     """R35"""
-    folder = bundled(kind)
+    folder = folder_of(kind)
     card = json.loads((folder / "card.json").read_text())
 
     assert card["feature_version"] == golden(kind)["feature_version"] == kind.interface.feature_version
@@ -126,7 +140,7 @@ def test_the_card_says_that_the_model_beats_every_baseline_beside_it(
     kind: type[Any], task: str, baselines: set[str]
 ) -> None:
     """A model that a rule beats beyond chance is not shipped; intervals and a table of ten bins are there to judge."""
-    metrics = json.loads((bundled(kind) / "card.json").read_text())["metrics"]
+    metrics = json.loads((folder_of(kind) / "card.json").read_text())["metrics"]
     candidates = dict(metrics[task])
     model = candidates.pop("model")
 
@@ -140,7 +154,7 @@ def test_the_card_says_that_the_model_beats_every_baseline_beside_it(
 
 def test_the_cards_hold_what_was_asked_for() -> None:
     """The figures of communities that the models never saw."""
-    churn, timing, mood = (json.loads((bundled(kind) / "card.json").read_text())["metrics"] for kind in KINDS)
+    churn, timing, mood = (json.loads((folder_of(kind) / "card.json").read_text())["metrics"] for kind in BUNDLED)
 
     for horizon, ece in ((7, 0.05), (14, 0.055), (30, 0.065)):
         assert churn[f"churn_{horizon}d"]["model"]["auc"] >= 0.815
@@ -153,7 +167,7 @@ def test_the_cards_hold_what_was_asked_for() -> None:
 
 def test_the_churn_card_describes_the_users_that_live_ones_are_compared_with() -> None:
     """Shares of the bins add up, and the quality is the card's own."""
-    card = json.loads((bundled(ChurnModel) / "card.json").read_text())
+    card = json.loads((folder_of(ChurnModel) / "card.json").read_text())
     reference = card["reference"]
 
     assert [len(shares) for shares in reference["feature_bins"]] == [10] * len(NAMES)
@@ -165,7 +179,7 @@ def test_the_churn_card_describes_the_users_that_live_ones_are_compared_with() -
 @each_kind
 def test_a_batch_answers_what_one_row_at_a_time_does(kind: type[Any]) -> None:
     """Users are independent, whatever else is in the batch."""
-    model = kind.load(bundled(kind))
+    model = kind.load(folder_of(kind))
     asked = questions(kind)
 
     one_by_one = np.concatenate([served(model, asked[index : index + 1]) for index in range(len(asked))])
@@ -216,8 +230,8 @@ def test_a_year_of_silence_raises_the_score_of_a_newcomer_week_by_week(model: Ch
 
 def test_users_who_were_never_seen_get_the_populations_hours_and_mood() -> None:
     """R34"""
-    (shares,) = TimingModel.load(bundled(TimingModel)).predict([hour_features(EMPTY, PRIOR, NOW)])
-    (mood,) = MoodModel.load(bundled(MoodModel)).predict([mood_features(EMPTY, PRIOR, NOW)])
+    (shares,) = TimingModel.load(folder_of(TimingModel)).predict([hour_features(EMPTY, PRIOR, NOW)])
+    (mood,) = MoodModel.load(folder_of(MoodModel)).predict([mood_features(EMPTY, PRIOR, NOW)])
 
     assert np.argsort(shares)[-3:].tolist() == np.argsort(PRIOR.hours)[-3:].tolist()
     assert min(shares) > 0.01
@@ -227,7 +241,7 @@ def test_users_who_were_never_seen_get_the_populations_hours_and_mood() -> None:
 @each_kind
 def test_one_thread_serves(kind: type[Any]) -> None:
     """A function has one core: a pool of threads would cost 45 ms of each cold start and then spin."""
-    options = kind.load(bundled(kind))._session.get_session_options()
+    options = kind.load(folder_of(kind))._session.get_session_options()
 
     assert (options.intra_op_num_threads, options.inter_op_num_threads) == (1, 1)
 
@@ -235,10 +249,10 @@ def test_one_thread_serves(kind: type[Any]) -> None:
 @each_kind
 def test_a_model_is_opened_once_in_a_process(kind: type[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """A second client of the same bytes shares the session; other bytes get one of their own."""
-    first = kind.load(bundled(kind))
+    first = kind.load(folder_of(kind))
     monkeypatch.setattr(predictor, "_open", None)
 
-    again = kind.load(bundled(kind))
+    again = kind.load(folder_of(kind))
 
     assert again._session is first._session
 
@@ -258,8 +272,8 @@ def test_no_more_than_a_few_sessions_are_held(copy: Callable[[type[Any]], Path])
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Callable[[type[Any]], Path]:
-    """Copies a bundled model, to be damaged."""
-    return lambda kind: Path(shutil.copytree(bundled(kind), tmp_path / kind.interface.output))
+    """Copies a model, to be damaged."""
+    return lambda kind: Path(shutil.copytree(folder_of(kind), tmp_path / kind.interface.output))
 
 
 def edit_card(folder: Path, **changes: object) -> None:
@@ -390,13 +404,13 @@ def test_a_model_of_another_kind_is_not_served(copy: Callable[[type[Any]], Path]
     for other in KINDS:
         if other is not kind:
             with pytest.raises(ModelUnavailableError):
-                kind.load(bundled(other))
+                kind.load(folder_of(other))
 
 
 @each_kind
 def test_rows_of_another_shape_are_refused(kind: type[Any]) -> None:
     """R33: one number too many, one user who lacks something, or hours and features turned over."""
-    model = kind.load(bundled(kind))
+    model = kind.load(folder_of(kind))
     whole = questions(kind)[0]
 
     for wrong in (

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from engagement.domain.templates import BY_NAME, render
+from engagement.domain.templates import BUILT_IN, BY_NAME
 from infra.local.telegram.entities import BadMarkupError, clean, parse_html, plain, utf16_units
 
 
@@ -84,8 +84,8 @@ def test_every_template_survives_any_name(template: str, name: str, wild: str) -
     visible = " ".join(name.split())
     assume(any(character.isalnum() for character in visible))
     values = dict.fromkeys(BY_NAME[template].values, "chess")
-    assert visible in parse_html(render(template, name, **values)).text
-    assert parse_html(render(template, wild, **values)).text.startswith(("Hi", "Hello"))
+    assert visible in parse_html(BUILT_IN.render(template, name, **values)).text
+    assert parse_html(BUILT_IN.render(template, wild, **values)).text.startswith(("Hi", "Hello"))
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -4,7 +4,7 @@ import json
 import tomllib
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from typing import Any
 
@@ -12,23 +12,34 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from engagement.domain import callbacks
 from engagement.domain.outreach import OutreachType
 from engagement.domain.templates import (
+    AI_SUFFIX,
+    BUTTONS,
     BY_NAME,
     LANGUAGES,
     TEXT_LIMIT,
     VALUES,
     VARIANTS,
-    choose,
+    MessageTemplate,
+    Texts,
+    base_of,
+    faults,
+    keyboard,
+    own_templates,
     parse,
+    parse_buttons,
     plain,
-    render,
 )
 from infra.local.telegram.entities import parse_html
 
 INVISIBLE_LETTERS = "\u115f\u1160\u3164\uffa0"
 HOSTILE = ("<b>&\"'", "abdo <", "{name}{0}{}", "محمد", "👍🏽👨‍👩‍👧", "q\u202ez", "&lt;&amp;#60;", "x" * 200, "O'Neill")
 CATALOGUE = resources.files("engagement.domain").joinpath("templates.toml").read_text(encoding="utf-8")
+OURS = Texts()
+render = OURS.render
+RE, TOPIC = OutreachType.RE_ENGAGEMENT, OutreachType.TOPIC_FOLLOW_UP
 names = st.sampled_from(sorted(BY_NAME))
 languages = st.sampled_from(LANGUAGES)
 every_text = pytest.mark.parametrize(
@@ -55,15 +66,16 @@ def test_template_names_are_unique() -> None:
 
 def test_a_kept_name_keeps_its_text() -> None:
     """Names are kept with outreach: "sent open_door" must mean the same text for ever."""
-    assert {name: BY_NAME[name].texts["en"] for name in BY_NAME if name.startswith(("re_", "personalized"))} == {
-        "re_engagement.open_door": "Hi{name}! It has been a little while. Nothing you need to do - I just wanted to "
+    assert {name: BY_NAME[name].nameless["en"] for name in BY_NAME if name.startswith(("re_", "personalized"))} == {
+        "re_engagement.open_door": "Hi! It has been a little while. Nothing you need to do - I just wanted to "
         "say that the door is open whenever you feel like picking things up again.",
-        "re_engagement.where_we_left": "Hello{name}, good to think of you! We can carry on right where we left off, "
+        "re_engagement.where_we_left": "Hello, good to think of you! We can carry on right where we left off, "
         "or start with something new. Just send me a message when it suits you.",
-        "personalized_checkin.how_are_you": "Hi{name}, how have you been? If there is anything on your mind, "
+        "re_engagement.short_hello": "Hi! Just a short hello from me. Whenever you feel like talking, one word is "
+        "enough; and if you would rather have it quiet, the buttons below see to that.",
+        "personalized_checkin.how_are_you": "Hi, how have you been? If there is anything on your mind, "
         "I'm happy to hear about it.",
-        "personalized_checkin.your_week": "Hello{name}! How is your week going? One word or a whole story, both are "
-        "welcome.",
+        "personalized_checkin.your_week": "Hello! How is your week going? One word or a whole story, both are welcome.",
     }
 
 
@@ -85,8 +97,8 @@ def test_a_blank_name_leaves_no_gap(name: str, language: str, first_name: str) -
     text = render(name, first_name, language, **values(name))
     greeting, _, after = BY_NAME[name].texts[language].partition("{name}")
     assert text == render(name, "", language, **values(name))
-    assert text.startswith(greeting + after[:2])
-    assert greeting.lstrip("¡").isprintable()
+    assert text.startswith(greeting.rstrip(", ") + after[:2])
+    assert greeting.rstrip(", ").lstrip("¡").isprintable()
     assert after.lstrip("\u00a0")[0] in "!,.،।"
     assert "  " not in text
 
@@ -214,28 +226,6 @@ def test_a_value_is_neither_missing_nor_left_over(name: str, given_values: dict[
         render(name, "Ada", "de", **given_values)
 
 
-@given(st.sampled_from(OutreachType), st.integers(1, 2**52), st.integers(1, 53))
-def test_the_choice_is_sticky(outreach_type: OutreachType, user_id: int, week: int) -> None:
-    period = f"2026-W{week:02}"
-    assert choose(outreach_type, user_id, period) == choose(outreach_type, user_id, period)
-
-
-def test_the_choice_is_golden() -> None:
-    """R43: the same arm in every run and after every deployment."""
-    letter = {"re_engagement.open_door": "a", "re_engagement.where_we_left": "b"}
-    chosen = (letter[choose(OutreachType.RE_ENGAGEMENT, user, "2026-W47")] for user in range(1, 25))
-    assert "".join(chosen) == "baaaaaababbaabbbbbababbb"
-
-
-@pytest.mark.parametrize("outreach_type", OutreachType)
-def test_the_variants_share_the_users_evenly_and_independently_of_the_period(outreach_type: OutreachType) -> None:
-    first = [choose(outreach_type, user, "2026-W47") for user in range(4_000)]
-    second = [choose(outreach_type, user, "2026-W48") for user in range(4_000)]
-    for name, count in Counter(first).items():
-        assert abs(count - 2_000) < 200, name
-    assert abs(sum(a == b for a, b in zip(first, second, strict=True)) - 2_000) < 200
-
-
 def test_a_withdrawn_template_says_so() -> None:
     with pytest.raises(KeyError):
         render("re_engagement.withdrawn", "Ada")
@@ -272,13 +262,18 @@ def test_the_catalogue_written_again_reads_the_same() -> None:
         ("Hallo{name}! {topic} {}", r"got \['', 'name', 'topic'\]"),
         ("Hallo{name}! {topic.x}", r"got \['name', 'topic.x'\]"),
         ("Hallo{name}! {topic} {{x}}", "no other brace"),
+        ("Hallo{name}! {topic} <blink>x</blink>", "none of Telegram's tags"),
+        ("Hallo{name}! {topic} <b>x", "<b> is never closed"),
         ("Hallo{name}! {topic} {", "Single '{'"),
         ("Hallo{name}! {topic", "expected '}'"),
         ("Hallo{name}! {topic} }", "Single '}'"),
         ("Hallo{name}! {topic!r}", "without a format or a conversion"),
         ("Hallo{name}! {topic:>9}", "without a format or a conversion"),
-        ("{name}{topic}" + "x" * (TEXT_LIMIT - 136), "code points, got 3973"),
-        (" ", "expected 1 to 3960 code points, got 1"),
+        (
+            "{name}{topic}" + "x" * (TEXT_LIMIT - 135),
+            "expected 1 to 3960 code points beside the placeholders, got 3961",
+        ),
+        (" ", "expected 1 to 4096 code points beside the placeholders, got 1"),
         (7, "expected a text, got int"),
     ],
 )
@@ -318,3 +313,216 @@ def without_a_variant() -> str:
 def test_a_catalogue_with_something_missing_or_unknown_is_refused(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         parse(text)
+
+
+# --- buttons ---
+
+
+@pytest.mark.parametrize("language", [*LANGUAGES, "de-AT", "zh", "", None])
+@pytest.mark.parametrize("outreach_type", OutreachType)
+def test_every_outreach_has_a_useful_button_not_now_and_stop(outreach_type: OutreachType, language: str | None) -> None:
+    """R57: at most 64 bytes of data, words that fit on a telephone."""
+    rows = keyboard(outreach_type, language)["inline_keyboard"]
+    words, data = zip(*((button["text"], button["callback_data"]) for row in rows for button in row), strict=True)
+
+    assert data == (callbacks.GO[outreach_type], callbacks.LATER, callbacks.STOP)
+    assert set(data) <= callbacks.OURS
+    assert all(len(each.encode()) <= 64 for each in data)
+    assert all(0 < len(text) <= 20 for text in words)
+    if language in (None, "", "zh"):
+        assert words[1:] == ("Not now", "Stop these messages")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_buttons_are_in_the_readers_language(language: str) -> None:
+    others = {texts[other] for texts in BUTTONS.values() for other in LANGUAGES if other != language}
+    assert not {texts[language] for texts in BUTTONS.values()} & others
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda text: text.replace("[buttons.later]", "[buttons.sooner]"), r"missing or unknown \['later', 'sooner'\]"),
+        (lambda text: text.replace('en = "Not now"\n', ""), r"button later: missing or unknown language \['en'\]"),
+        (lambda text: text.replace('"Not now"', '""'), "button later: expected 1 to 24 printable"),
+        (lambda text: text.replace('"Not now"', '"Not now, and not for a while"'), "button later: expected 1 to 24"),
+        (lambda text: text.replace('"Not now"', "7"), "button later, en: expected a text, got int"),
+        (lambda text: text.partition("[buttons.")[0], "buttons: missing or unknown"),
+    ],
+    ids=["name", "language", "blank", "long", "number", "none"],
+)
+def test_a_catalogue_of_buttons_that_could_go_wrong_is_refused(change: Callable[[str], str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        parse_buttons(change(CATALOGUE))
+
+
+# --- variants, and those that a language model may reword ---
+
+
+@pytest.mark.parametrize("outreach_type", OutreachType)
+def test_a_reworded_text_is_a_variant_of_its_own_with_the_text_to_fall_back_on(outreach_type: OutreachType) -> None:
+    """R63: the same text wherever it is not rewritten."""
+    plain_names, all_names = OURS.variants(outreach_type), OURS.variants(outreach_type, ai=True)
+
+    assert all_names == (*plain_names, *(name + AI_SUFFIX for name in plain_names))
+    assert [base_of(name) for name in all_names] == [*plain_names, *plain_names]
+    for name in plain_names:
+        assert OURS.of(name + AI_SUFFIX) is OURS.of(name)
+        assert render(name + AI_SUFFIX, "Ada", "tr", **values(name)) == render(name, "Ada", "tr", **values(name))
+
+
+def test_a_win_back_of_three_steps_never_repeats_itself() -> None:
+    assert len(OURS.variants(RE)) >= 3
+
+
+# --- the operator's own ---
+
+
+def own(text: str, variables: Sequence[str] = ("name",), kind: OutreachType = RE, **translations: str) -> Texts:
+    """Our texts and the operator's `<kind>.mine`."""
+    return Texts([MessageTemplate("mine", text, variables, translations=translations).of(kind)])
+
+
+@pytest.mark.parametrize(
+    ("text", "named", "nameless"),
+    [
+        ("Hi {name}! How?", "Hi Ada! How?", "Hi! How?"),
+        ("Hi, {name}! How?", "Hi, Ada! How?", "Hi! How?"),
+        ("{name}, how are you?", "Ada, how are you?", "How are you?"),
+        ("How are you, {name}?", "How are you, Ada?", "How are you?"),
+        ("Hi <b>{name}</b>!", "Hi <b>Ada</b>!", "Hi!"),
+        ("<b><i>{name}</i></b>: how?", "<b><i>Ada</i></b>: how?", "How?"),
+        ("<i>{name}! {name}, so?</i>", "<i>Ada! Ada, so?</i>", "<i>So?</i>"),
+        ("مرحبا {name}!", "مرحبا Ada!", "مرحبا!"),
+    ],
+)
+def test_an_own_text_leaves_no_gap_where_the_name_is_unknown(text: str, named: str, nameless: str) -> None:
+    """R55: what leads to the name goes with it, and so does its markup."""
+    texts = own(text)
+    assert texts.render("re_engagement.mine", "Ada") == named
+    assert texts.render("re_engagement.mine", " \u3164") == nameless
+    assert parse_html(nameless)
+
+
+def test_own_texts_come_after_ours_and_are_told_apart() -> None:
+    texts = own("Hi {name}!")
+
+    assert texts.variants(RE) == (*OURS.variants(RE), "re_engagement.mine")
+    assert [texts.of(name).own for name in texts.variants(RE)] == [False] * (len(texts.variants(RE)) - 1) + [True]
+    assert texts.variants(TOPIC) == OURS.variants(TOPIC)
+
+
+@pytest.mark.parametrize(
+    ("language_code", "greeting"), [("de-CH", "Hallo Ada"), ("fr", "Hi Ada"), (None, "Hi Ada"), ("xx", "Hi Ada")]
+)
+def test_an_own_text_is_in_the_readers_language_or_in_english(language_code: str | None, greeting: str) -> None:
+    assert own("Hi {name}", de="Hallo {name}").render("re_engagement.mine", "Ada", language_code) == greeting
+
+
+def test_an_own_text_without_english_is_in_the_language_it_has() -> None:
+    template = MessageTemplate("mine", "Ciao {name}", ["name"], language="it").of(RE)
+    assert Texts([template]).render("re_engagement.mine", "Ada", "fr") == "Ciao Ada"
+
+
+def test_an_own_text_may_leave_a_value_out_and_repeat_another() -> None:
+    texts = own("{topic}! Yes, {topic}.", ["topic"], TOPIC)
+    assert texts.render("topic_follow_up.mine", "Ada", topic="<chess>") == "&lt;chess&gt;! Yes, &lt;chess&gt;."
+    assert own("Hello!", [], TOPIC).render("topic_follow_up.mine", "Ada", topic="chess") == "Hello!"
+    with pytest.raises(ValueError, match="expected values"):
+        texts.render("topic_follow_up.mine", "Ada")
+    with pytest.raises(ValueError, match="expected values"):
+        texts.render("topic_follow_up.mine", "Ada", topic="chess", feature="quiz")
+
+
+@given(first_name=st.text(max_size=100), language=languages)
+@example(first_name="<b>&\"'", language="ar")
+def test_any_name_is_escaped_in_an_own_text(first_name: str, language: str) -> None:
+    """R55, R56: as in ours, between tags too."""
+    for text in ("Hi <b>{name}</b>, <i>so</i>?", "{name}! So?"):
+        parsed = parse_html(own(text).render("re_engagement.mine", first_name, language))
+        assert len(parsed.entities) <= 2
+        assert parsed.text.rstrip("?")
+        assert len(parsed.text) <= 90
+
+
+LONG = "x" * (TEXT_LIMIT - 68)
+
+
+@pytest.mark.parametrize(
+    ("text", "variables", "message"),
+    [
+        ("Hi {name}!", [], r", en: variables that the text lacks: \[\]; not declared: \['name'\]"),
+        ("Hi!", ["name"], r"variables that the text lacks: \['name'\]; not declared: \[\]"),
+        ("Hi {name}!", ["name", "topic"], r"re_engagement has no variables \['topic'\], only \['name'\]"),
+        ("Hi {user_name}!", ["user_name"], r"no variables \['user_name'\]"),
+        ("Hi {name!r}!", ["name"], "without a format or a conversion"),
+        ("Hi {{name}}!", [], "no other brace"),
+        ("Hi {name", ["name"], "expected '}'"),
+        ("Hi {name}} !", ["name"], "Single '}'"),
+        ("Hi {}!", [], "not declared"),
+        ("{name}!", ["name"], "nothing is left of it for a reader without a name"),
+        (" \n", [], "expected 1 to 4096 code points"),
+        (LONG + "x{name}", ["name"], "expected 1 to 4028 code points beside the placeholders, got 4029"),
+        ("<strong>x</strong>" * 2_000, [], "longer than 32768 bytes"),
+        ("Hi <b>{name}!", ["name"], "<b> is never closed"),
+        ("Hi <b>{name}</i>!", ["name"], "</i> closes nothing that was opened last"),
+        ("Hi {name}</b>!", ["name"], "closes nothing"),
+        ("I <3 you", [], "'<3 you' is none of Telegram's tags; write `<` itself as &lt;"),
+        ("<a href='javascript:x'>Hi</a>", [], "none of Telegram's tags"),
+        ('<a href="https://x.example/{name}">Hi</a>', ["name"], "none of Telegram's tags"),
+        ("Hi \ud83d!", [], "half a surrogate pair"),
+        (7, [], "expected a text, got int"),
+    ],
+)
+def test_an_own_text_that_could_go_wrong_is_refused_with_what_to_mend(
+    text: Any, variables: Sequence[str], message: str
+) -> None:
+    """R56: when it is added, not when it is sent."""
+    with pytest.raises(ValueError, match=rf"template re_engagement\.mine.*{message}"):
+        MessageTemplate("mine", text, variables).of(RE)
+
+
+@pytest.mark.parametrize(
+    "text", [LONG + "{name}", '<a href="https://x.example/?a=1">Hi</a> &lt;3 & co', "<code>x</code>"]
+)
+def test_what_telegram_takes_is_taken(text: str) -> None:
+    """R56: at the very limit, and with markup that a short message can want."""
+    rendered = own(text, ["name"] if "{name}" in text else []).render("re_engagement.mine", "&" * 64)
+    assert 0 < len(parse_html(rendered).text) <= TEXT_LIMIT
+
+
+GOOD: dict[str, Any] = {"texts": {"en": "Hi {name}!"}, "variables": ["name"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "definition", "message"),
+    [
+        ("winback.mine", GOOD, "'winback' is no outreach type; they are milestone_celebration, "),
+        ("mine", GOOD, "'mine' is no outreach type"),
+        ("re_engagement.", GOOD, "name the variant with up to 40"),
+        ("re_engagement.Mine", GOOD, "name the variant with up to 40"),
+        ("re_engagement.mine+ai", GOOD, "name the variant with up to 40"),
+        ("re_engagement.open_door", GOOD, "the catalogue has one of that name"),
+        ("re_engagement.mine", {}, "expected texts by language"),
+        ("re_engagement.mine", {"texts": {}}, "expected texts by language"),
+        ("re_engagement.mine", {"texts": "Hi"}, "expected texts by language"),
+        ("re_engagement.mine", GOOD | {"variables": "name"}, "expected variables as a list"),
+        ("re_engagement.mine", GOOD | {"variables": [7]}, "expected variables as a list"),
+        ("re_engagement.mine", {"texts": {"english": "Hi"}}, "name the language by two or three small letters"),
+        ("re_engagement.mine", {"texts": {"EN": "Hi"}}, "name the language by two or three small letters"),
+    ],
+)
+def test_a_bad_definition_is_left_out_and_reported(name: str, definition: dict[str, Any], message: str) -> None:
+    """One bad text stops nothing but itself."""
+    definitions = {name: definition, "re_engagement.good": GOOD}
+
+    assert [template.name for template in own_templates(definitions)] == ["re_engagement.good"]
+    assert set(faults(definitions)) == {name}
+    assert message in faults(definitions)[name]
+
+
+def test_a_definition_is_read_back_as_it_was_kept() -> None:
+    mine = MessageTemplate("mine", "Hi {name}!", ["name"], translations={"de": "Hallo {name}!"})
+    kept = json.loads(json.dumps(mine.definition))
+
+    assert own_templates({"re_engagement.mine": kept}) == (mine.of(RE),)

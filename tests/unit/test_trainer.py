@@ -1,7 +1,7 @@
 """The trainer's use case: what it hands to the training, and what it does with the verdicts."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from engagement.domain.champion import MODELS, Champion, Entry
-from engagement.domain.interaction import Interaction
+from engagement.domain.champion import MODELS, PROMOTABLE, UPLIFT, Champion, Entry
+from engagement.domain.history import History
 from engagement.domain.tick import Tick
 from engagement.errors import BadTickError, ModelUnavailableError, StoreUnavailableError
 from engagement.services.training import RESERVE_SECONDS, Training, TrainingReport, requested_samples
@@ -37,10 +37,10 @@ class Histories:
     def __init__(self) -> None:
         self.asked: list[tuple[int, datetime, int, int]] = []
 
-    def consenting(self, bot_id: int, now: datetime, *, segment: int = 0, of: int = 1) -> Iterator[list[Interaction]]:
+    def consenting(self, bot_id: int, now: datetime, *, segment: int = 0, of: int = 1) -> Iterator[History]:
         self.asked.append((bot_id, now, segment, of))
-        yield [interaction(1)]
-        yield [interaction(2), interaction(3)]
+        yield History([interaction(1)])
+        yield History([interaction(2), interaction(3)])
 
 
 class Registry:
@@ -81,12 +81,12 @@ class Trainer:
     """Says what it was told to say, after reading everything; a candidate to be promoted leaves a file."""
 
     def __init__(self) -> None:
-        self.verdicts: list[Verdict] = [Verdict(name) for name in MODELS]
+        self.verdicts: list[Verdict] = [Verdict(name) for name in PROMOTABLE]
         self.winners: set[str] = set()
-        self.histories: list[Sequence[Interaction]] = []
+        self.histories: list[History] = []
         self.given: dict[str, Any] = {}
 
-    def __call__(self, histories: Iterator[Sequence[Interaction]], **given: Any) -> list[Verdict]:
+    def __call__(self, histories: Iterator[History], **given: Any) -> list[Verdict]:
         self.histories = list(histories)
         self.given = given | {"left": given["remaining_seconds"]()}
         assert all(path in BUNDLED.values() or path.is_dir() for path in given["serving"].values())
@@ -123,7 +123,7 @@ def test_every_model_is_trained_from_all_histories_against_what_serves(scene: Sc
     report = scene.train()
 
     assert scene.histories.asked == [(7, MONDAY, 0, 1)]
-    assert [len(history) for history in scene.trainer.histories] == [1, 2]
+    assert [len(history.interactions) for history in scene.trainer.histories] == [1, 2]
     given = scene.trainer.given
     assert set(given["serving"]) == set(MODELS)
     assert given["serving"]["churn"].parts[-2:] == ("churn", "v1")
@@ -158,6 +158,41 @@ def test_what_won_is_published_and_promoted_over_what_it_was_compared_with(scene
     assert scene.registry.promoted["mood"][1:] == (MONDAY, None)
     assert report.results["churn"]["serves"] == report.results["mood"]["serves"] == "v2"
     assert report.results["timing"]["serves"] == "bundled"
+
+
+def test_where_no_uplift_model_serves_there_is_nothing_to_compare_one_with(scene: Scene) -> None:
+    """R78: none comes with the code; the first is promoted over no pointer, and serves."""
+    assert scene.train().results[UPLIFT]["serves"] == "none"
+    assert UPLIFT not in scene.trainer.given["serving"]
+
+    again = Scene()
+    again.trainer.winners = {UPLIFT}
+    report = again.train()
+
+    assert report.models_trained == (UPLIFT,)
+    assert again.registry.promoted[UPLIFT][2] is None
+    assert report.results[UPLIFT]["serves"] == "v2"
+
+
+@pytest.mark.parametrize("prefix", ["models/uplift/v1", ""])
+def test_a_champion_of_uplift_is_compared_with_and_a_rolled_back_one_is_not(scene: Scene, prefix: str) -> None:
+    """R78"""
+    scene.registry.champions[UPLIFT] = Champion(prefix=prefix, sha256="3" * 64, version="u1", revision="r1")
+
+    report = scene.train()
+
+    assert (UPLIFT in scene.trainer.given["serving"]) == bool(prefix)
+    assert report.results[UPLIFT]["serves"] == ("u1" if prefix else "none")
+
+
+def test_a_champion_of_uplift_that_cannot_be_used_leaves_none_serving(scene: Scene) -> None:
+    """R79: nobody is left out for its sake; the report says why."""
+    scene.registry.champions[UPLIFT] = Champion(prefix="models/uplift/v1", sha256="3" * 64, version="u1", revision="r1")
+    scene.registry.damaged = {UPLIFT}
+
+    found = scene.train().results[UPLIFT]
+
+    assert (found["serves"], found["fault"]) == ("none", "the champion is damaged")
 
 
 def test_a_pointer_that_moved_meanwhile_stays_where_it_is(scene: Scene) -> None:
@@ -201,7 +236,7 @@ def test_a_pointer_that_cannot_be_read_is_left_to_the_operator(scene: Scene) -> 
 @pytest.mark.parametrize("outcome", ["keep", "too_little_data", "one_class", "out_of_time"])
 def test_a_training_without_a_result_is_a_result(scene: Scene, outcome: str) -> None:
     """R77: said, and nothing is touched."""
-    scene.trainer.verdicts = [Verdict(name, outcome, "12 examples, 500 are wanted", 12) for name in MODELS]
+    scene.trainer.verdicts = [Verdict(name, outcome, "12 examples, 500 are wanted", 12) for name in PROMOTABLE]
 
     report = scene.train()
 
@@ -217,7 +252,7 @@ def test_the_report_speaks_the_guides_names(scene: Scene) -> None:
     summary = json.loads(json.dumps(scene.train().summary()))
 
     assert summary["models_trained"] == ["churn"]
-    assert set(summary["results"]) == {"churn_model", "timing_model", "mood_model"}
+    assert set(summary["results"]) == {"churn_model", "timing_model", "mood_model", "uplift_model"}
     assert summary["results"]["churn_model"] == {
         "accuracy": 0.79,
         "outcome": "promote",
@@ -240,8 +275,8 @@ def test_nothing_is_left_on_the_disk(scene: Scene) -> None:
 def test_trouble_with_the_table_promotes_nothing(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """R77: half of the users are not the users."""
 
-    def broken(*_: object, **__: object) -> Iterator[list[Interaction]]:
-        yield [interaction(1)]
+    def broken(*_: object, **__: object) -> Iterator[History]:
+        yield History([interaction(1)])
         raise StoreUnavailableError("DynamoDB: Throttling")
 
     monkeypatch.setattr(scene.histories, "consenting", broken)

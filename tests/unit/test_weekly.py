@@ -4,7 +4,7 @@ import gzip
 import json
 import random
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,14 +14,16 @@ import pytest
 from click.testing import CliRunner
 
 from engagement.clients.predictor import CHURN, ChurnModel
+from engagement.domain.history import History
 from engagement.domain.interaction import Interaction, SentimentType
 from engagement.store.interactions import Interactions, interaction_of
 from engagement.store.table import ProfileItem, TombstoneItem
 from models import export, judge, sample, shards, weekly
 from models.adapt import adapt_churn, adapt_mood, adapt_timing, boost_mood
 from models.candidate import answers_of, publish_candidate
+from models.judge import Verdict
 from models.sample import merge
-from models.weekly import Verdict, split, train_all
+from models.weekly import split, train_all
 from tests.builders import NOW, interaction
 
 ROOT = Path(__file__).parents[2] / "models"
@@ -58,7 +60,9 @@ def people(count: int) -> list[list[Interaction]]:
     return [known for user in range(count) if (known := history(user, dice))]
 
 
-def run(histories: object, out: Path, *, serving: dict[str, Path] | None = None, **changes: object) -> list[Verdict]:
+def run(
+    histories: Iterable[list[Interaction]], out: Path, *, serving: dict[str, Path] | None = None, **changes: object
+) -> list[Verdict]:
     arguments = {
         "serving": BUNDLED | (serving or {}),
         "bundled": BUNDLED,
@@ -67,7 +71,7 @@ def run(histories: object, out: Path, *, serving: dict[str, Path] | None = None,
         "min_samples": 300,
         "remaining_seconds": lambda: PLENTY,
     }
-    return train_all(histories, **(arguments | changes))  # type: ignore[arg-type]
+    return train_all(map(History, histories), **(arguments | changes))  # type: ignore[arg-type]
 
 
 @dataclass
@@ -184,7 +188,8 @@ def test_too_few_users_get_no_model_of_their_own(tmp_path: Path) -> None:
     verdicts = run(iter(people(12)), tmp_path)
 
     assert {verdict.outcome for verdict in verdicts} == {"too_little_data"}
-    assert all("30 users" in verdict.reason for verdict in verdicts)
+    assert all("30 users" in verdict.reason for verdict in verdicts[:3])
+    assert "200 of each" in verdicts[3].reason
     assert not any(tmp_path.iterdir())
 
 
@@ -221,7 +226,7 @@ def test_where_nobody_ever_leaves_there_is_nothing_to_tell_apart(tmp_path: Path)
 
 def test_no_histories_at_all_are_too_little(tmp_path: Path) -> None:
     """R77"""
-    assert [verdict.outcome for verdict in run(iter(()), tmp_path)] == ["too_little_data"] * 3
+    assert [verdict.outcome for verdict in run(iter(()), tmp_path)] == ["too_little_data"] * 4
 
 
 def test_a_clock_that_has_run_out_leaves_everything_as_it_was(trained: Run, tmp_path: Path) -> None:
@@ -263,7 +268,7 @@ def test_newcomers_alone_are_too_little(tmp_path: Path) -> None:
     """R77: whoever came once is no example of the task."""
     once = [[interaction(1, NOW - timedelta(days=200 - user), user_id=user)] for user in range(150)]
 
-    assert [verdict.outcome for verdict in run(iter(once), tmp_path, min_samples=1)] == ["too_little_data"] * 3
+    assert [verdict.outcome for verdict in run(iter(once), tmp_path, min_samples=1)] == ["too_little_data"] * 4
 
 
 def test_an_export_that_says_something_else_is_not_written(
@@ -406,7 +411,8 @@ def test_two_shards_merged_train_the_very_model_that_the_trainer_does(trained: R
     assert merged.exit_code == 0, merged.output
     verdicts = {verdict["name"]: verdict for verdict in map(json.loads, merged.output.splitlines())}
     assert verdicts["churn"]["outcome"] == "promote"
-    for name, verdict in trained.verdicts.items():
+    for name in weekly.TASKS:
+        verdict = trained.verdicts[name]
         assert verdicts[name]["metrics"] == verdict.metrics
         if verdict.directory:
             for file in ("model.onnx", "card.json", "golden.json"):

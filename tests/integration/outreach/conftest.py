@@ -14,17 +14,23 @@ from engagement.domain.delivery import Delivery, DeliveryOutcome
 from engagement.domain.gate import Policy
 from engagement.domain.outreach import Outreach, OutreachKey, OutreachState, OutreachType
 from engagement.domain.pattern_bytes import encode
+from engagement.domain.planning import Thresholds
 from engagement.domain.profile import Consent, Profile
+from engagement.domain.statistics import Moves, joined, outreach_moves
+from engagement.domain.templates import Texts
 from engagement.domain.tick import Tick
 from engagement.services.outreach import ProactiveOutreachService
 from engagement.services.sending import DeliveryReport
+from engagement.services.settling import Settling
 from engagement.services.transport import Transport
 from engagement.store import keys
+from engagement.store.budgets import Budgets
 from engagement.store.leases import Leases
 from engagement.store.outreaches import Outreaches
 from engagement.store.patterns import Patterns
 from engagement.store.pauses import Pauses
 from engagement.store.profiles import Profiles
+from engagement.store.statistics import Statistics
 from engagement.store.table import Item, OutreachItem, PatternItem, ProfileItem, bind
 from infra.local.emulator import Emulator, environment
 from tests import builders
@@ -97,6 +103,9 @@ class Bot:
     bot_id: int = BOT
     outreaches: Outreaches = field(default_factory=Outreaches)
     profiles: Profiles = field(default_factory=Profiles)
+    patterns: Patterns = field(default_factory=Patterns)
+    budgets: Budgets = field(default_factory=Budgets)
+    statistics: Statistics = field(default_factory=Statistics)
     pauses: Pauses = field(default_factory=Pauses)
     leases: Leases = field(default_factory=Leases)
     remaining: float = 270.0
@@ -149,7 +158,10 @@ class Bot:
             "bot_id": self.bot_id,
             "policy": self.policy,
             "profiles": self.profiles,
-            "patterns": Patterns(),
+            "patterns": self.patterns,
+            "budgets": self.budgets,
+            "texts": Texts,
+            "thresholds": Thresholds(re_engagement=0.8, checkin=0.6),
             "pauses": self.pauses,
             "leases": self.leases,
             "connect": lambda: self.telegram,
@@ -174,6 +186,21 @@ class Bot:
     def sweep(self, after: timedelta) -> dict[OutreachState, int]:
         return dict(self.service.sweep(self.now + after, lambda: self.remaining))
 
+    def settle(self, after: timedelta) -> dict[str, int]:
+        settling = Settling(self.outreaches, self.profiles, self.patterns)
+        return dict(settling.settle_due(self.now + after, lambda: self.remaining))
+
+    def counted(self) -> Moves:
+        """Return every counter of the days around now."""
+        day = self.now.date()
+        days = self.statistics.of_days(self.bot_id, day - timedelta(days=3), day + timedelta(days=30))
+        return {(on, name): n for on, counts in days.items() for name, n in counts.items() if n}
+
+    def recounted(self, users: Iterable[int]) -> Moves:
+        """Count again, from the items."""
+        every = (outreach for user in users for outreach in self.outreaches.of_user(self.bot_id, user))
+        return joined(*map(outreach_moves, every))
+
     def state(self, key: OutreachKey) -> OutreachState:
         return self.stored(key).state
 
@@ -184,6 +211,10 @@ class Bot:
 
     def raw(self, key: OutreachKey) -> OutreachItem:
         return OutreachItem.get(keys.user(key.bot_id, key.user_id), keys.outreach(key.campaign, key.period))
+
+    def to_settle(self, after: timedelta) -> set[OutreachKey]:
+        at = self.now + after
+        return {key for partition in range(16) for key in self.outreaches.due_to_settle(partition, at, 100)}
 
     def due(self, after: timedelta) -> set[OutreachKey]:
         at = self.now + after

@@ -4,7 +4,7 @@ import itertools
 import threading
 from collections.abc import Callable
 from copy import copy
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -13,8 +13,11 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from engagement.domain.delivery import Delivery
-from engagement.domain.outreach import Commit, OutreachState, OutreachType
+from engagement.domain.enhancement import Enhanced
+from engagement.domain.outreach import Arm, Commit, OutreachState, OutreachType
+from engagement.domain.pattern import Pattern
 from engagement.domain.profile import Consent
+from engagement.domain.scores import ChurnScores
 from engagement.domain.tick import Tick
 from engagement.services.sending import HTTP_SECONDS, MARGIN_SECONDS
 from engagement.store import keys
@@ -26,8 +29,19 @@ HOUR = timedelta(hours=1)
 Build = Callable[..., Delivery]
 
 
+class Hooked:
+    """A store with some of its methods replaced."""
+
+    def __init__(self, store: Any, **methods: Any) -> None:
+        self._store = store
+        self.__dict__.update(methods)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
 def test_a_due_message_is_sent_and_recorded(bot: Any) -> None:
-    """R57: HTML, with a stop button whose data is at most 64 bytes, and never a paid broadcast."""
+    """R57: HTML, with a stop button, data of at most 64 bytes each, and never a paid broadcast."""
     bot.user(7, first_name="Ada <3")
     key = bot.plan(7)
     report = bot.run()
@@ -35,13 +49,16 @@ def test_a_due_message_is_sent_and_recorded(bot: Any) -> None:
     (request,) = bot.telegram.requests
     assert (request.chat_id, request.parse_mode) == (7, "HTML")
     assert request.text.startswith("Hi Ada &lt;3!")
-    ((button,),) = request.reply_markup["inline_keyboard"]
-    assert button["callback_data"] == "outreach:stop"
-    assert 1 <= len(button["callback_data"].encode()) <= 64
+    buttons = [button["callback_data"] for row in request.reply_markup["inline_keyboard"] for button in row]
+    assert len(buttons) == 3
+    assert buttons[-1] == "outreach:stop"
+    assert all(1 <= len(data.encode()) <= 64 for data in buttons)
     stored = bot.stored(key)
     assert (stored.state, stored.message_id, stored.sent_at) == (S.SENT, 1_001, bot.now)
     assert bot.run(MINUTE).as_dict() == {
         "sent": 0,
+        "enhanced": 0,
+        "held_out": 0,
         "failed": {},
         "unknown": 0,
         "suppressed": {},
@@ -262,6 +279,245 @@ def test_whose_zone_is_unknown_is_written_to_in_hours_of_their_own(bot: Any) -> 
     assert report.deferred == 1
     assert bot.state(keys[1]) is S.SENT
     assert bot.stored(keys[0]).due_at == night.replace(hour=12)
+
+
+# --- who is held out ---
+
+
+def held(bot: Any, user: int, campaign: str = "re_engagement", **changes: Any) -> Any:
+    return bot.plan(user, campaign, arm=Arm.HELD_OUT, in_control=True, experiment="first", **changes)
+
+
+def test_who_is_held_out_gets_nothing_and_counts_as_if_they_had(bot: Any) -> None:
+    """The same claim, gate and allowance; no request, no pace, and no share of the budget."""
+    bot.policy = replace(bot.policy, budget=1)
+    for user in (7, 8, 9):
+        bot.user(user)
+    ghosts = [held(bot, 7), held(bot, 8)]
+    sent = bot.plan(9)
+    report = bot.run()
+    assert (report.held_out, report.sent, report.deferred) == (2, 1, 0)
+    assert report.metrics()["OutreachHeldOut"] == 2
+    assert [request.chat_id for request in bot.telegram.requests] == [9]
+    assert {bot.state(key) for key in ghosts} == {S.HELD_OUT}
+    for key in (*ghosts, sent):
+        assert bot.profile(key.user_id).cap_count == 1
+        assert bot.profile(key.user_id).next_ok_at == bot.now + 12 * HOUR
+        assert bot.stored(key).exposed_at == bot.now
+    assert bot.budgets.spent(bot.bot_id, "messages", bot.now.date()) == 1
+
+
+@pytest.mark.parametrize("reason", REFUSALS)
+def test_the_gate_refuses_both_arms_alike(bot: Any, reason: str) -> None:
+    """R42."""
+    for user in (7, 8):
+        bot.user(user, **{k: bot.now + v if isinstance(v, timedelta) else v for k, v in REFUSALS[reason].items()})
+    bot.plan(7)
+    held(bot, 8)
+    assert bot.run().suppressed == {reason: 2}
+
+
+def test_both_arms_wait_for_the_same_time_and_fail_for_the_same_text(bot: Any) -> None:
+    """What only one arm went through would look like an effect of the message."""
+    for user in (7, 8):
+        bot.user(user, next_ok_at=bot.now + HOUR)
+    pairs = [bot.plan(7), held(bot, 8)]
+    assert bot.run().deferred == 2
+    assert {bot.stored(key).due_at for key in pairs} == {bot.now + HOUR}
+    report = bot.run(HOUR)
+    assert (report.sent, report.held_out) == (1, 1)
+    for user in (17, 18):
+        bot.user(user)
+    bot.plan(17, template="re_engagement.withdrawn")
+    held(bot, 18, template="re_engagement.withdrawn")
+    assert bot.run(HOUR).failed == {"no_template": 2}
+
+
+def test_a_message_that_was_held_out_keeps_the_next_one_off(bot: Any) -> None:
+    """R51: delivered and held out together are never more than the cap."""
+    bot.user(7)
+    held(bot, 7, priority=0.9)
+    later = bot.plan(7, "second", priority=0.1)
+    report = bot.run()
+    assert (report.held_out, report.deferred) == (1, 1)
+    assert bot.stored(later).due_at == bot.now + 12 * HOUR
+
+
+# --- several at once, and the budget ---
+
+
+@pytest.mark.parametrize("first_planned", ["urgent", "idle"])
+def test_of_several_due_the_most_important_gets_the_allowance(bot: Any, first_planned: str) -> None:
+    bot.user(7)
+    priorities = {"urgent": 0.9, "idle": 0.2, "other": 0.5}
+    for number, campaign in enumerate(sorted(priorities, key=lambda name: name != first_planned)):
+        bot.plan(7, campaign, priority=priorities[campaign], due_at=bot.now - HOUR + number * MINUTE)
+    report = bot.run()
+    assert (report.sent, report.deferred) == (1, 2)
+    own = bot.outreaches.of_user(bot.bot_id, 7)
+    assert [outreach.campaign for outreach in own if outreach.state is S.SENT] == ["urgent"]
+
+
+def test_beyond_the_days_budget_messages_wait_for_tomorrow(bot: Any) -> None:
+    """The gate says so as soon as somebody has looked; the commit refuses whom it let through."""
+    bot.policy = replace(bot.policy, budget=3)
+    planned = []
+    for user in range(1, 8):
+        bot.user(user)
+        planned.append(bot.plan(user, expires_at=bot.now + 48 * HOUR))
+    report = bot.run()
+    assert (report.sent, report.deferred, len(bot.telegram.requests)) == (3, 4, 3)
+    midnight = (bot.now + 24 * HOUR).replace(hour=0)
+    waiting = [key for key in planned if bot.state(key) is S.SCHEDULED]
+    assert {bot.stored(key).due_at for key in waiting} == {midnight}
+    assert bot.run(midnight - bot.now - MINUTE).as_dict()["sent"] == 0
+    assert bot.run(midnight - bot.now).sent == 3
+
+
+def test_a_budget_that_ends_too_late_for_a_message_suppresses_it(bot: Any) -> None:
+    bot.policy = replace(bot.policy, budget=1)
+    assert bot.budgets.take(bot.bot_id, "messages", bot.now.date(), 1)
+    bot.user(7)
+    key = bot.plan(7, expires_at=bot.now + 2 * HOUR)
+    assert bot.run().suppressed == {"budget": 1}
+    assert bot.stored(key).reason == "budget"
+
+
+def test_a_budget_that_others_use_up_meanwhile_is_noticed_by_the_commit(bot: Any) -> None:
+    bot.policy = replace(bot.policy, budget=1)
+    bot.user(7)
+    key = bot.plan(7)
+    commit = bot.outreaches.commit
+    take = partial(bot.budgets.take, bot.bot_id, "messages", bot.now.date(), 1)
+    real, bot.outreaches = bot.outreaches, Hooked(bot.outreaches, commit=surrounded(commit, before=take))
+    assert bot.run().deferred == 1
+    bot.outreaches = real
+    assert bot.telegram.requests == []
+    assert bot.stored(key).due_at == (bot.now + 24 * HOUR).replace(hour=0)
+
+
+# --- the text at the moment of sending ---
+
+
+def test_who_is_not_likely_to_leave_any_more_is_not_asked_back(bot: Any) -> None:
+    """R42: scored again, with the pattern as it is now."""
+    asked: list[tuple[int, datetime]] = []
+
+    def rescore(pattern: Pattern, at: datetime) -> ChurnScores:
+        asked.append((pattern.total, at))
+        return ChurnScores(0.5, 0.2 if pattern.total == 2 else 0.9, 0.5)
+
+    for user in (7, 8):
+        bot.user(user)
+        bot.plan(user, trigger="churn_14d_high")
+    bot.seen(7, bot.now - 30 * HOUR, bot.now - 28 * HOUR)
+    bot.seen(8, bot.now - 30 * HOUR)
+    report = bot.run(rescore=rescore)
+    assert (report.sent, report.suppressed) == (1, {"not_needed_any_more": 1})
+    assert [request.chat_id for request in bot.telegram.requests] == [8]
+    assert {total for total, _ in asked} == {1, 2}
+    assert {at for _, at in asked} == {bot.now}
+
+
+def test_a_text_says_what_the_outreach_keeps(bot: Any) -> None:
+    """R55: as escaped as a name."""
+    bot.user(7)
+    topic = OutreachType.TOPIC_FOLLOW_UP
+    bot.plan(7, outreach_type=topic, template="topic_follow_up.came_up", values={"topic": "gardens <&> parks"})
+    assert bot.run().sent == 1
+    assert "gardens &lt;&amp;&gt; parks" in bot.telegram.requests[0].text
+
+
+@dataclass
+class Rewriter:
+    """Rephrases as it is told to, and notes what it was asked."""
+
+    answer: Enhanced | None
+    clock: Any
+    seconds: float = 0.0
+    asked: list[dict[str, Any]] = field(default_factory=list)
+
+    def __call__(self, text: str, **told: Any) -> Enhanced | None:
+        self.asked.append({"text": text, **told})
+        self.clock.seconds += self.seconds
+        return self.answer
+
+
+def everybody_agrees(bot: Any) -> None:
+    """Let every user allow that a language model rephrases what they get."""
+    read = bot.profiles.get
+    bot.profiles = Hooked(bot.profiles, get=lambda *who: replace(read(*who), consent_llm=True))
+
+
+REPHRASED = Enhanced(text_html="Good to think of you, <b>Ada</b>.", by="openai/small")
+AI = "re_engagement.open_door+ai"
+
+
+def test_a_rephrased_text_is_sent_and_its_author_kept(bot: Any) -> None:
+    bot.user(7, language_code="sv")
+    everybody_agrees(bot)
+    key = bot.plan(7, template=AI)
+    rewriter = Rewriter(REPHRASED, bot.clock)
+    report = bot.run(enhance=rewriter)
+    assert (report.sent, report.enhanced) == (1, 1)
+    assert report.metrics()["OutreachEnhanced"] == 1
+    assert bot.telegram.requests[0].text == REPHRASED.text_html
+    assert (bot.stored(key).template, bot.stored(key).enhanced) == (AI, "openai/small")
+    (asked,) = rewriter.asked
+    assert asked["text"].startswith("Hi Ada! It has been a little while.")
+    # There is no Swedish text, so what is rephrased is English.
+    assert (asked["first_name"], asked["language_code"], list(asked["values"])) == ("Ada", "en", [])
+    assert asked["now"] == bot.now
+    assert asked["remaining_seconds"] == bot.remaining
+    assert bot.counted()[bot.now.date(), f"sent@{AI}"] == 1
+
+
+NOT_REPHRASED = {
+    # whether the user agreed, the template, whether the language model is asked
+    "nobody agreed": (False, AI, False),
+    "another variant": (True, "re_engagement.open_door", False),
+    "it fails": (True, AI, True),
+}
+
+
+@pytest.mark.parametrize("why", NOT_REPHRASED)
+def test_otherwise_the_template_is_sent_as_it_is(bot: Any, why: str) -> None:
+    agreed, template, is_asked = NOT_REPHRASED[why]
+    bot.user(7)
+    key = bot.plan(7, template=template)
+    if agreed:
+        everybody_agrees(bot)
+    rewriter = Rewriter(None if is_asked else REPHRASED, bot.clock)
+    report = bot.run(enhance=rewriter)
+    assert (report.sent, report.enhanced) == (1, 0)
+    assert len(rewriter.asked) == is_asked
+    assert bot.telegram.requests[0].text.startswith("Hi Ada! It has been a little while.")
+    assert bot.stored(key).enhanced is None
+
+
+def test_nobody_is_asked_to_rephrase_what_is_not_sent(bot: Any) -> None:
+    bot.user(7)
+    bot.user(8, opted_out=True)
+    everybody_agrees(bot)
+    held(bot, 7, template=AI)
+    bot.plan(8, template=AI)
+    rewriter = Rewriter(REPHRASED, bot.clock)
+    report = bot.run(enhance=rewriter)
+    assert (report.held_out, report.suppressed) == (1, {"opted_out": 1})
+    assert rewriter.asked == []
+
+
+def test_what_changes_while_a_text_is_rephrased_is_seen(bot: Any) -> None:
+    """R38, R52: the gate is asked again afterwards; the model only once."""
+    bot.policy = replace(bot.policy, quiet=(22, 8))
+    bot.user(7, zone="Asia/Tokyo")
+    everybody_agrees(bot)
+    key = bot.plan(7, template=AI, due_at=bot.now + 59 * MINUTE, expires_at=bot.now + 48 * HOUR)
+    rewriter = Rewriter(REPHRASED, bot.clock, seconds=120)
+    assert bot.run(59 * MINUTE, enhance=rewriter).deferred == 1
+    assert bot.telegram.requests == []
+    assert bot.stored(key).due_at == bot.now + 11 * HOUR
+    assert len(rewriter.asked) == 1
 
 
 # --- Telegram's answers ---
@@ -550,17 +806,6 @@ def test_a_429_stops_the_other_workers_and_puts_back_what_they_had_committed(bot
     assert [bot.stored(key).attempts for key in planned] == [0] * 4
 
 
-class Hooked:
-    """A store with some of its methods replaced."""
-
-    def __init__(self, store: Any, **methods: Any) -> None:
-        self._store = store
-        self.__dict__.update(methods)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
-
-
 # --- what changes while a message is on its way ---
 
 STEPS = (("outreaches", "claim"), ("profiles", "get"), ("pauses", "until"), ("outreaches", "commit"))
@@ -635,7 +880,7 @@ def test_a_user_in_the_middle_of_other_writes_is_written_to_later(bot: Any, answ
 def test_a_dead_claim_is_freed_and_sent_by_the_next_run(bot: Any) -> None:
     bot.user(7)
     key = bot.plan(7)
-    bot.outreaches.claim(key, owner="dead", now=bot.now, lease_until=bot.now + 5 * MINUTE)
+    assert bot.outreaches.claim(key, owner="dead", now=bot.now, lease_until=bot.now + 5 * MINUTE)
     assert bot.run(MINUTE).as_dict()["sent"] == 0
     assert bot.run(6 * MINUTE).sent == 1
 

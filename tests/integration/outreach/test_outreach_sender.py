@@ -17,7 +17,11 @@ import pytest
 from engagement.clients import secrets
 from engagement.clients.telegram import TelegramClient
 from engagement.domain.outreach import OutreachState
+from engagement.domain.templates import MessageTemplate
 from engagement.errors import BadTickError, SecretUnavailableError, SettingsError
+from engagement.settings import OutreachSenderSettings
+from engagement.store import keys
+from engagement.store.catalogue import Catalogue
 from functions.__main__ import LambdaContext, invoke
 from infra.local.emulator import free_port
 from infra.local.telegram import bot_api, outcomes
@@ -46,21 +50,36 @@ def telegram(server: FakeTelegram) -> FakeTelegram:
 @pytest.fixture
 def deployed(table: str, telegram: FakeTelegram, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """The function's environment, with its token in SSM."""
-    variables = {
-        "TABLE_NAME": table,
-        "BOT_ID": "123456",
-        "BOT_TOKEN_PARAMETER": PARAMETER,
-        "TELEGRAM_API_URL": telegram.url,
-        "CONSENT_POLICY": "ask",
-        "MAX_OUTREACHES_PER_USER_PER_DAY": "1",
-        "MIN_HOURS_BETWEEN_OUTREACHES": "12",
-        "QUIET_HOURS": "off",
-        "SENDS_PER_SECOND": "25",
-        "LEASE_SECONDS": "300",
-        "OUTREACH_ENABLED": "on",
-        "POWERTOOLS_SERVICE_NAME": "outreach_sender",
-        "POWERTOOLS_METRICS_NAMESPACE": "Rekindle",
-    }
+    settings = OutreachSenderSettings(
+        table_name=table,
+        bot_id=123456,
+        model_bucket=f"models-{os.environ['AWS_ACCESS_KEY_ID']}",  # bucket names are everybody's
+        ml_prediction_enabled="on",
+        bot_token_parameter=PARAMETER,
+        telegram_api_url=telegram.url,
+        sends_per_second=25,
+        lease_seconds=300,
+        ai_model="default",
+        ai_daily_budget=10,
+        ai_key_parameter="/rekindle/test/ai-key",
+        ai_api_url="default",
+        consent_policy="ask",
+        max_outreaches_per_user_per_day=1,
+        min_hours_between_outreaches=12,
+        quiet_hours="off",
+        churn_threshold=0.8,
+        checkin_threshold=0.6,
+        rollout="100",
+        daily_budget=0,
+        experiment="first",
+        control_percent=0.0,
+        type_control="0",
+        outreach_enabled="on",
+        ai_message_enhancement="off",
+    )
+    boto3.client("s3").create_bucket(Bucket=settings.model_bucket)
+    variables = {**settings.to_env(), "POWERTOOLS_SERVICE_NAME": "outreach_sender"}
+    variables["POWERTOOLS_METRICS_NAMESPACE"] = "Rekindle"
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     put_token(TOKEN)
@@ -98,8 +117,9 @@ def test_a_tick_delivers_what_is_due(bot: Any, deployed: Any, telegram: FakeTele
     assert message.entities == ()
     assert name in message.text
     assert message.reply_markup is not None
-    ((button,),) = message.reply_markup["inline_keyboard"]
-    assert len(button["callback_data"].encode()) <= 64
+    buttons = [button["callback_data"] for row in message.reply_markup["inline_keyboard"] for button in row]
+    assert "outreach:stop" in buttons
+    assert all(len(data.encode()) <= 64 for data in buttons)
     assert "allow_paid_broadcast" not in message.params
     assert telegram.problems == []
     assert bot.stored(key).state is S.SENT
@@ -117,6 +137,31 @@ def test_a_tick_of_one_shard_delivers_only_its_share(
     sent = invoke("outreach_sender", sample("outreach_sender/tick_shard"))["sent"]
     assert 0 < sent < 8
     assert len(telegram.messages) == sent
+
+
+def test_the_model_is_asked_again_whether_somebody_is_about_to_leave(
+    bot: Any, deployed: Any, telegram: FakeTelegram, sample: Any
+) -> None:
+    """R42: one of two was planned for on a score that nothing speaks for any more."""
+    bot.user(7)
+    bot.seen(7, *(bot.now - timedelta(days=day, hours=2) for day in range(30)))
+    bot.user(8)
+    bot.seen(8, *(bot.now - timedelta(days=40 + day) for day in range(3)))
+    regular, leaver = (bot.plan(user, trigger="churn_14d_high") for user in (7, 8))
+    report = invoke("outreach_sender", sample("outreach_sender/tick"))
+    assert (report["sent"], report["suppressed"]) == (1, {"not_needed_any_more": 1})
+    assert (bot.state(regular), bot.state(leaver)) == (S.CANCELLED, S.SENT)
+
+
+def test_the_operators_own_texts_are_sent_too(bot: Any, deployed: Any, telegram: FakeTelegram, sample: Any) -> None:
+    """R55: read from the table at each run."""
+    own = MessageTemplate("ours", "Good day {name}, the door is open.", ["name"])
+    Catalogue(bot.bot_id).put(keys.TEMPLATE_PREFIX, "re_engagement.ours", own.definition, bot.now)
+    bot.user(7, first_name="<Ada>")
+    bot.plan(7, template="re_engagement.ours")
+    assert invoke("outreach_sender", sample("outreach_sender/tick"))["sent"] == 1
+    (message,) = telegram.received_by(7)
+    assert message.text == "Good day <Ada>, the door is open."
 
 
 def test_an_unreadable_tick_is_refused(deployed: Any, sample: Any) -> None:

@@ -68,6 +68,7 @@ class WebhookSettings(Settings):
         interaction_ttl_days: days an interaction is kept.
         flood_limit_per_minute: interactions of one user stored per minute and running copy; the rest are counted.
         virtual_clock: "on" lets the holder of the secret say when an update arrived (local AWS only).
+        ai_message_enhancement: "off", or who rewords messages: /privacy asks for consent to that.
     """
 
     webhook_secret_parameter: str
@@ -77,63 +78,91 @@ class WebhookSettings(Settings):
     interaction_ttl_days: int
     flood_limit_per_minute: int
     virtual_clock: str
+    ai_message_enhancement: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PatternUpdaterSettings(Settings):
-    """The pattern updater's settings: only what every function needs."""
+class PlannerSettings(Settings):
+    """What everybody needs who plans or sends outreach: the gate must ask all of them the same.
+
+    Attributes:
+        consent_policy: as for the webhook; nobody is planned for who could not be written to.
+        max_outreaches_per_user_per_day: cap per user-local calendar day.
+        min_hours_between_outreaches: elapsed hours between two messages to one user.
+        quiet_hours: local hours without messages, "22-8", or "off".
+        churn_threshold: churn probability [0, 1] over 14 days from which re-engagement is planned.
+        checkin_threshold: churn probability [0, 1] over 14 days from which a check-in is planned.
+        rollout: percent of users whom each type may reach; see `experiment.Shares`.
+        daily_budget: messages a UTC day to all users together; 0 sets no limit.
+        experiment: name of the running experiment; another one draws the control groups anew.
+        control_percent: percent of users who are never written to, so that the effect can be measured.
+        type_control: percent of the others who are held out of each type; see `experiment.Shares`.
+        outreach_enabled: the kill switch: "off" plans and sends nothing.
+        ai_message_enhancement: "off", "bedrock", "openai" or "anthropic": lets a language model rephrase templates.
+    """
+
+    consent_policy: str
+    max_outreaches_per_user_per_day: int
+    min_hours_between_outreaches: float
+    quiet_hours: str
+    churn_threshold: float
+    checkin_threshold: float
+    rollout: str
+    daily_budget: int
+    experiment: str
+    control_percent: float
+    type_control: str
+    outreach_enabled: str
+    ai_message_enhancement: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ScorerSettings(Settings):
+class PatternUpdaterSettings(PlannerSettings):
+    """The pattern updater's settings: it plans celebrations and support from the stream."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScorerSettings(PlannerSettings):
     """The scorer's settings.
 
     Attributes:
         model_bucket: S3 bucket whose champion pointer, if any, replaces the bundled model.
-        consent_policy: as for the webhook; nobody is planned for who could not be written to.
-        churn_threshold: churn probability [0, 1] over 14 days from which re-engagement is planned.
-        checkin_threshold: churn probability [0, 1] over 14 days from which a check-in is planned.
-        max_outreaches_per_user_per_day: cap per user-local calendar day.
-        min_hours_between_outreaches: elapsed hours between two messages to one user.
-        quiet_hours: local hours without messages, "22-8", or "off".
         ml_prediction_enabled: "off" scores by rules alone.
+        template_choice: "thompson" (from 1,000 sends on) or "fixed".
     """
 
     model_bucket: str
-    consent_policy: str
-    churn_threshold: float
-    checkin_threshold: float
-    max_outreaches_per_user_per_day: int
-    min_hours_between_outreaches: float
-    quiet_hours: str
     ml_prediction_enabled: str
+    template_choice: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OutreachSenderSettings(Settings):
+class OutreachSenderSettings(PlannerSettings):
     """The sender's settings.
 
     Attributes:
+        model_bucket: S3 bucket whose champion pointer, if any, replaces the bundled model.
+        ml_prediction_enabled: "off" scores by rules alone.
         bot_token_parameter: name of the SSM SecureString with the bot's token.
         telegram_api_url: https://api.telegram.org, or a loopback address on the local AWS.
-        consent_policy: as for the webhook; read again in the transaction that commits a message.
-        max_outreaches_per_user_per_day: cap per user-local calendar day.
-        min_hours_between_outreaches: elapsed hours between two messages to one user.
-        quiet_hours: local hours without messages, "22-8", or "off".
         sends_per_second: ceiling over all users; Telegram allows about 30.
         lease_seconds: how long a claim is held; must exceed the function's timeout.
-        outreach_enabled: the kill switch: "off" sends nothing.
+        ai_model: name of the model; "default" takes the provider's.
+        ai_daily_budget: calls of the language model a UTC day.
+        ai_key_parameter: name of the SSM SecureString with the provider's key.
+        ai_api_url: address of the provider, or "default".
     """
 
+    model_bucket: str
+    ml_prediction_enabled: str
     bot_token_parameter: str
     telegram_api_url: str
-    consent_policy: str
-    max_outreaches_per_user_per_day: int
-    min_hours_between_outreaches: float
-    quiet_hours: str
     sends_per_second: int
     lease_seconds: int
-    outreach_enabled: str
+    ai_model: str
+    ai_daily_budget: int
+    ai_key_parameter: str
+    ai_api_url: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

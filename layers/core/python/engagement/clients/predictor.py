@@ -1,4 +1,4 @@
-"""Prediction: features -> churn, hours and mood, each by an ONNX model that proves it is the one its card describes."""
+"""Prediction: features -> churn, hours, mood, uplift, each by an ONNX model that proves to be what its card says."""
 
 import hashlib
 import json
@@ -13,15 +13,16 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as ort
 
-from engagement.domain import features, mood, timing
+from engagement.domain import features, mood, timing, uplift
 from engagement.domain.champion import CARD_FILE, MODEL_FILE
 from engagement.domain.pattern import HOURS_OF_DAY
 from engagement.domain.scores import ChurnScores
+from engagement.domain.uplift import Uplift
 from engagement.errors import ModelUnavailableError
 
 INPUT = "features"
 SESSIONS_KEPT = 8
-"""The three models that serve and those they are compared with; each is held once however often it is loaded."""
+"""The four models that serve and those they are compared with; each is held once however often it is loaded."""
 ROUNDING = 1e-4
 """How far from 1 the float32 shares of 24 hours may add up to."""
 
@@ -84,6 +85,14 @@ MOOD = Interface(
     feature_version=mood.VERSION,
     shape=(len(mood.NAMES),),
     width=1,
+)
+UPLIFT = Interface(
+    output="uplift",
+    meaning="probabilities of returning and of blocking",
+    names=uplift.NAMES,
+    feature_version=uplift.VERSION,
+    shape=(len(uplift.NAMES),),
+    width=3,
 )
 
 
@@ -153,7 +162,15 @@ class _Model(ABC):
         """Say whether every number can be one of this kind; NaN never can: it compares as false."""
 
 
-class ChurnModel(_Model):
+class _Probabilities(_Model):
+    """A model whose every answer is a probability."""
+
+    @staticmethod
+    def _is_possible(answers: NDArray[np.float32]) -> bool:
+        return bool(((answers >= 0) & (answers <= 1)).all())
+
+
+class ChurnModel(_Probabilities):
     """Probabilities of no interaction within 7, 14 and 30 days."""
 
     interface = CHURN
@@ -169,9 +186,22 @@ class ChurnModel(_Model):
         """
         return [ChurnScores(*answer) for answer in self._answer(rows).tolist()] if rows else []
 
-    @staticmethod
-    def _is_possible(answers: NDArray[np.float32]) -> bool:
-        return bool(((answers >= 0) & (answers <= 1)).all())
+
+class UpliftModel(_Probabilities):
+    """What a message changes; see `engagement.domain.uplift.Uplift`."""
+
+    interface = UPLIFT
+
+    def predict(self, rows: Sequence[tuple[float, ...]]) -> list[Uplift]:
+        """Return what is expected of each decision, in one call.
+
+        Args:
+            rows: features as `engagement.domain.uplift.row_of` returns them.
+
+        Raises:
+            ModelUnavailableError: a row has not the model's width, or an answer is not a probability.
+        """
+        return [Uplift(*answer) for answer in self._answer(rows).tolist()] if rows else []
 
 
 class TimingModel(_Model):

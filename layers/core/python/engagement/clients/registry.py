@@ -22,7 +22,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from engagement.domain.champion import CARD_FILE, GOLDEN_FILE, MODEL_FILE, MODELS, Champion, Entry
+from engagement.domain.champion import CARD_FILE, GOLDEN_FILE, MODEL_FILE, PROMOTABLE, Champion, Entry
 from engagement.errors import ModelRegistryError, ModelUnavailableError
 
 MAX_BYTES = 32 * 1024 * 1024
@@ -36,7 +36,7 @@ _PATIENT = Config(connect_timeout=2, read_timeout=15, retries={"total_max_attemp
 
 
 class ModelRegistry:
-    """The models in one bucket; every method may raise ValueError for a name that is none of `MODELS`."""
+    """The models in one bucket; every method may raise ValueError for a name that is none of `PROMOTABLE`."""
 
     def __init__(self, bucket: str, client: Any = None) -> None:
         """Take the bucket's name, and an S3 client where the usual one is too patient or of another account."""
@@ -115,7 +115,7 @@ class ModelRegistry:
         """Let a published model serve; False where the pointer is not what it was any more.
 
         Args:
-            name: one of `MODELS`.
+            name: one of `PROMOTABLE`.
             entry: as `publish` returned it.
             now: aware.
             over: the champion that it was compared with, as `champion` read it.
@@ -130,7 +130,7 @@ class ModelRegistry:
         """Let the champion before this one serve again, or the bundled model; None where that serves already.
 
         Args:
-            name: one of `MODELS`.
+            name: one of `PROMOTABLE`.
             now: aware.
 
         Raises:
@@ -187,8 +187,8 @@ def pointer_key(name: str) -> str:
 
 
 def _folder(name: str) -> str:
-    if name not in MODELS:
-        raise ValueError(f"there is no model {name}; there are {', '.join(MODELS)}")
+    if name not in PROMOTABLE:
+        raise ValueError(f"there is no model {name}; there are {', '.join(PROMOTABLE)}")
     return f"models/{name}"
 
 

@@ -3,40 +3,43 @@
     type                    speaks for it                                                             score
     mood_support            the mood has turned down by more than two standard errors                 1
     milestone_celebration   a milestone was just reached                                              0.9
+    achievement_unlock      a difficult one was                                                       0.9
     re_engagement           silent for longer than usual, churn from the upper threshold on           P(churn in 14 d)
     personalized_checkin    silent for longer than usual, churn between the thresholds                P(churn in 14 d)
     topic_follow_up         a topic they kept coming back to has not come up for longer than usual    up to 0.5
-    achievement_unlock      -                                                                         0
-    feature_suggestion      a regular who uses one or two of the ways to talk to the bot              up to 0.25
+    feature_suggestion      every fifth day of a regular who uses one or two ways to talk to the bot  up to 0.25
 
-Everything else scores 0 and says why. The scores rank the types against each other and are no probabilities of success;
-what a message achieves is measured, not assumed. Whether one may be sent at all is the gate's question.
+Everything else scores 0 and says why. The rules are those of `domain.planning`, and so are the scores: its priorities.
+They rank the types against each other and are no probabilities of success; what a message achieves is measured, not
+assumed. Whether one may be sent at all is the gate's question.
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 
 from engagement.domain.explanation import duration, silence_words
 from engagement.domain.mood import Direction, MoodTrend
 from engagement.domain.outreach import OutreachType
-from engagement.domain.pattern import DAY, TYPES, Pattern, last_seen
-from engagement.domain.planning import MIN_INTERACTIONS, MIN_SILENCE, Thresholds, usual_gap
+from engagement.domain.pattern import TYPES, Pattern
+from engagement.domain.planning import (
+    CELEBRATION,
+    FEW_WAYS,
+    MIN_INTERACTIONS,
+    MOOD_SUPPORT_PRIORITY,
+    ORDER,
+    REGULAR_DAYS,
+    SUGGEST_EVERY,
+    WAYS,
+    Thresholds,
+    celebration_type,
+    is_day_of_suggestions,
+    is_silent,
+    left_topics,
+    suggestion_priority,
+    used_ways,
+)
 from engagement.domain.scores import ChurnScores
-
-CELEBRATION = 0.9
-TOPIC_WEIGHT = 0.5
-"""Score of a follow-up on the only topic somebody has; less where the topic is one of several."""
-TOPIC_MENTIONS = 3
-"""From here on they cared about it."""
-TOPIC_FRESH = timedelta(days=30)
-"""An older topic is history."""
-PRIVATE_TOPICS = frozenset({"feelings", "health", "money", "news", "relationships"})
-"""Never brought up by us: who talked about them did not ask to be reminded."""
-SUGGESTION_WEIGHT = 0.25
-FEW_WAYS = 2
-REGULAR_DAYS = 5
-"""Active days from which somebody is a regular: before that, every way to talk to the bot is still new to them."""
 
 
 class ActionReason(StrEnum):
@@ -58,6 +61,7 @@ class ActionReason(StrEnum):
     CHURN_CALLS_FOR_MORE = "churn_calls_for_more"
     NO_TOPIC_LEFT = "no_topic_left"
     NOT_A_REGULAR = "not_a_regular"
+    ANOTHER_DAY = "another_day"
     SILENT = "silent"
     MANY_WAYS_USED = "many_ways_used"
 
@@ -82,20 +86,6 @@ class Action:
     words: str
 
 
-_ORDER = (
-    OutreachType.MOOD_SUPPORT,
-    OutreachType.MILESTONE_CELEBRATION,
-    OutreachType.RE_ENGAGEMENT,
-    OutreachType.PERSONALIZED_CHECKIN,
-    OutreachType.TOPIC_FOLLOW_UP,
-    OutreachType.ACHIEVEMENT_UNLOCK,
-    OutreachType.FEATURE_SUGGESTION,
-)
-"""Of equal scores the earlier wins."""
-_WAYS = ("messages", "commands", "button presses", "voice messages", "files", "stickers", "reactions", "inline queries")
-"""In the order of `TYPES`."""
-
-
 def rank_actions(
     pattern: Pattern,
     scores: ChurnScores,
@@ -104,6 +94,7 @@ def rank_actions(
     now: datetime,
     *,
     milestone: str | None = None,
+    difficulty: int = 1,
 ) -> tuple[Action, ...]:
     """Return all seven outreach types, the best first; where even that one scores 0, nothing is called for.
 
@@ -114,20 +105,17 @@ def rank_actions(
         thresholds: the operator's.
         now: aware UTC.
         milestone: display name of a milestone reached within the last day; None where there is none.
+        difficulty: the milestone's, [1, 5].
     """
-    seen_at = last_seen(pattern)
-    silence = now - seen_at if seen_at else timedelta()
-    unusual = max(MIN_SILENCE, usual_gap(pattern))
-    silent = silence >= unusual
+    silent = is_silent(pattern, now)
     judged = (
         _mood_support(trend),
-        _milestone_celebration(milestone),
-        _achievement_unlock(milestone),
+        *_celebrations(milestone, difficulty),
         *_silence_actions(pattern, scores, thresholds, now, silent=silent),
-        _topic_follow_up(pattern, now, unusual),
+        _topic_follow_up(pattern, now),
         _feature_suggestion(pattern, now, silent=silent),
     )
-    return tuple(sorted(judged, key=lambda action: (-action.score, _ORDER.index(action.outreach_type))))
+    return tuple(sorted(judged, key=lambda action: (-action.score, ORDER.index(action.outreach_type))))
 
 
 def _against(outreach_type: OutreachType, reason: ActionReason, words: str) -> Action:
@@ -138,24 +126,24 @@ def _mood_support(trend: MoodTrend) -> Action:
     this = OutreachType.MOOD_SUPPORT
     if trend.direction is Direction.DECLINING:
         words = f"the last fortnight's messages are {-trend.change:.2f} darker than those before"
-        return Action(outreach_type=this, score=1.0, reason=R.MOOD_DECLINING, words=words)
+        return Action(outreach_type=this, score=MOOD_SUPPORT_PRIORITY, reason=R.MOOD_DECLINING, words=words)
     if trend.standard_error == float("inf"):
         return _against(this, R.TOO_LITTLE_KNOWN, "too few messages to tell where the mood goes")
     return _against(this, R.MOOD_NOT_DECLINING, "the mood has not turned down beyond chance")
 
 
-def _milestone_celebration(milestone: str | None) -> Action:
-    this = OutreachType.MILESTONE_CELEBRATION
+def _celebrations(milestone: str | None, difficulty: int) -> tuple[Action, Action]:
+    """Judge both ways to celebrate: a milestone is celebrated in one of them."""
+    reached, unlocked = OutreachType.MILESTONE_CELEBRATION, OutreachType.ACHIEVEMENT_UNLOCK
     if milestone is None:
-        return _against(this, R.NO_MILESTONE, "no milestone was reached within the last day")
-    return Action(outreach_type=this, score=CELEBRATION, reason=R.MILESTONE_REACHED, words=f"just reached: {milestone}")
-
-
-def _achievement_unlock(milestone: str | None) -> Action:
-    this = OutreachType.ACHIEVEMENT_UNLOCK
-    if milestone is None:
-        return _against(this, R.NO_MILESTONE, "nothing was unlocked within the last day")
-    return _against(this, R.CELEBRATED_INSTEAD, "the milestone is celebrated, and once is enough")
+        words = "no milestone was reached within the last day"
+        return _against(reached, R.NO_MILESTONE, words), _against(unlocked, R.NO_MILESTONE, words)
+    this = celebration_type(difficulty)
+    (other,) = {reached, unlocked} - {this}
+    return (
+        Action(outreach_type=this, score=CELEBRATION, reason=R.MILESTONE_REACHED, words=f"just reached: {milestone}"),
+        _against(other, R.CELEBRATED_INSTEAD, "the milestone is celebrated, and once is enough"),
+    )
 
 
 def _silence_actions(
@@ -182,22 +170,14 @@ def _silence_actions(
     return low, _against(checkin, R.CHURN_LOW, f"{words}, below {thresholds.checkin:.0%}")
 
 
-def _topic_follow_up(pattern: Pattern, now: datetime, unusual: timedelta) -> Action:
+def _topic_follow_up(pattern: Pattern, now: datetime) -> Action:
     this = OutreachType.TOPIC_FOLLOW_UP
-    today = int(now.timestamp()) // DAY
-    mentions = sum(count for _, count, _ in pattern.topics)
-    left = [
-        (count, day, slug)
-        for slug, count, day in pattern.topics
-        if slug not in PRIVATE_TOPICS
-        and count >= TOPIC_MENTIONS
-        and unusual <= timedelta(days=today - day) <= TOPIC_FRESH
-    ]
-    if not left:
+    topics = left_topics(pattern, now)
+    if not topics:
         return _against(this, R.NO_TOPIC_LEFT, "no topic that they kept coming back to and then left")
-    count, day, slug = max(left)
-    words = f"{slug.replace('_', ' ')}: {count} times, not for {duration(timedelta(days=today - day))}"
-    return Action(outreach_type=this, score=TOPIC_WEIGHT * count / mentions, reason=R.TOPIC_LEFT, words=words)
+    best = topics[0]
+    words = f"{best.slug.replace('_', ' ')}: {best.mentions} times, not for {duration(best.absent)}"
+    return Action(outreach_type=this, score=best.priority, reason=R.TOPIC_LEFT, words=words)
 
 
 def _feature_suggestion(pattern: Pattern, now: datetime, *, silent: bool) -> Action:
@@ -206,9 +186,10 @@ def _feature_suggestion(pattern: Pattern, now: datetime, *, silent: bool) -> Act
         return _against(this, R.NOT_A_REGULAR, f"active on fewer than {REGULAR_DAYS} days")
     if silent:
         return _against(this, R.SILENT, silence_words(pattern, now))
-    used = [way for way, count in zip(_WAYS, pattern.by_type, strict=True) if count]
+    used = used_ways(pattern)
     if len(used) > FEW_WAYS:
         return _against(this, R.MANY_WAYS_USED, f"knows {len(used)} of {len(TYPES)} ways to talk to the bot already")
-    score = SUGGESTION_WEIGHT * (1 - len(used) / len(TYPES))
-    words = f"a regular who only sends {' and '.join(used)}"
-    return Action(outreach_type=this, score=score, reason=R.FEW_WAYS_USED, words=words)
+    if not is_day_of_suggestions(pattern):
+        return _against(this, R.ANOTHER_DAY, f"thought of on every {SUGGEST_EVERY}th active day")
+    words = f"a regular who only sends {' and '.join(WAYS[way] for way in used)}"
+    return Action(outreach_type=this, score=suggestion_priority(len(used)), reason=R.FEW_WAYS_USED, words=words)

@@ -5,13 +5,22 @@ from datetime import datetime
 from typing import Self
 
 MODELS = ("churn", "timing", "mood")
-"""There are no others: each has a client that serves it."""
+"""Those that come with the code."""
+UPLIFT = "uplift"
+PROMOTABLE = (*MODELS, UPLIFT)
+"""What is trained and can be promoted; there are no others, and each has a client that serves it.
+
+The uplift model does not come with the code: whom a message helps is learned from a bot's own control group or not at
+all. Where none was promoted, none serves, and nobody is left out for its sake.
+"""
 MODEL_FILE = "model.onnx"
 CARD_FILE = "card.json"
 GOLDEN_FILE = "golden.json"
 """What a model's folder holds: the graph, what it is, and rows with their answers."""
 BUNDLED = "bundled"
 """Version of the model that came with the code, where nothing else is known of it."""
+NONE = "none"
+"""Stands for a version where no model serves."""
 KEPT = 20
 """Champions remembered for a rollback."""
 
@@ -21,7 +30,7 @@ class Entry:
     """A published model.
 
     Attributes:
-        prefix: the folder it is in; "" is the model that came with the code.
+        prefix: the folder it is in; "" is the model that came with the code, or none where none did.
         sha256: hex digest of its model file; "" for the bundled one.
         version: as its card says.
         promoted_at: when it became the champion, aware; None before that.
@@ -34,7 +43,7 @@ class Entry:
 
     @property
     def is_bundled(self) -> bool:
-        """Whether it stands for the model that came with the code."""
+        """Whether it stands for the model that came with the code, or for none where none did."""
         return not self.prefix
 
 

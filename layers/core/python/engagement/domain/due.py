@@ -22,6 +22,7 @@ class DuePattern:
         scores: of the last scoring; None before the first.
         scored_at: when that was.
         watched: the earlier score that waits for its outcome, if any.
+        asked_at: when a good interaction asked for the scoring; None where only the time did.
     """
 
     bot_id: int
@@ -32,6 +33,7 @@ class DuePattern:
     scores: ChurnScores | None
     scored_at: datetime | None
     watched: Watched | None = None
+    asked_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,33 +8,64 @@ from functools import lru_cache
 from typing import Protocol, Self
 from zoneinfo import ZoneInfo
 
-from engagement.domain.pattern import HOURS_OF_DAY
+from engagement.domain.experiment import Experiment, Shares, draw
+from engagement.domain.outreach import Arm, OutreachType
+from engagement.domain.pattern import HOURS_OF_DAY, Pattern, last_seen
+from engagement.domain.planning import Candidate
 from engagement.domain.profile import ConsentPolicy, Profile, may_be_written_to
-from engagement.domain.quiet import IsOpen, open_from
+from engagement.domain.quiet import is_set, likeliest_open_hours, open_from, open_hours
 from engagement.errors import SettingsError
 
 QUIET_HOURS = re.compile(r"(\d{1,2})-(\d{1,2})", re.ASCII)
+EXPERIMENT_NAME = re.compile(r"[A-Za-z0-9_-]{1,40}", re.ASCII)
 
 
 class Reason(StrEnum):
-    """Why a message is not sent; each candidate gets exactly one, the first that applies in this order."""
+    """Why a message is not sent; each candidate gets exactly one, the first that applies in this order.
 
-    PAUSED = "paused"
-    """The operator's kill switch is off."""
-    OPTED_OUT = "opted_out"
-    BLOCKED = "blocked"
-    CONSENT = "consent"
-    EXPIRED = "expired"
-    NOT_NEEDED_ANY_MORE = "not_needed_any_more"
-    """The user came back by themselves after it was planned."""
-    MIN_GAP = "min_gap"
-    """The gap after the previous message ends only after this one has expired."""
-    DAILY_CAP = "daily_cap"
-    """The day's messages are used up, and the next day begins only after this one has expired."""
-    QUIET_HOURS = "quiet_hours"
-    """The user's quiet hours end only after this one has expired."""
-    ALREADY_PLANNED = "already_planned"
-    """The same campaign and period again; said by the planner, never by `decide`."""
+    Attributes:
+        words: the reason as a clause for people.
+    """
+
+    words: str
+
+    def __new__(cls, code: str, words: str) -> Self:
+        """Make a member of its code, safe to log and to store, and its words."""
+        member = str.__new__(cls, code)
+        member._value_ = code
+        member.words = words
+        return member
+
+    PAUSED = "paused", "outreach is switched off"
+    OPTED_OUT = "opted_out", "they asked not to be written to"
+    BLOCKED = "blocked", "they blocked the bot, or their account is gone"
+    CONSENT = "consent", "they have not agreed to be written to"
+    TYPE_OFF = "type_off", "this type of message is switched off"
+    ROLLOUT = "rollout", "this type of message does not reach them yet: it is rolled out to a share of the users"
+    EXPIRED = "expired", "its time is over"
+    NOT_NEEDED_ANY_MORE = "not_needed_any_more", "what called for it is gone, for example because they came back"
+    SNOOZED = "snoozed", 'they pressed "not now", and that lasts longer than the message is worth sending'
+    MIN_GAP = "min_gap", "the gap after the previous message ends only after this one has expired"
+    DAILY_CAP = "daily_cap", "the day's messages are used up, and the next day begins after this one has expired"
+    QUIET_HOURS = "quiet_hours", "their quiet hours end only after this one has expired"
+    LOW_ZONE_CONFIDENCE = (
+        "low_zone_confidence",
+        "too little is known of where they live: by the likeliest clock it could be sent, by others it is night",
+    )
+    BUDGET = "budget", "the day's budget is used up, and the next one begins only after this one has expired"
+    HELD_OUT = "held_out", "they belong to a control group: it is recorded and not sent"
+
+    # Said by the planner, never by `decide`.
+    NO_PROFILE = "no_profile", "nobody of that id is known, or they were erased"
+    RESTING = "resting", "another message is on its way to them, or reached them in the last days"
+    PRIVATE_TOPIC = "private_topic", "the topic is one that we never bring up"
+    NO_UPLIFT = "no_uplift", "a message is not expected to help them"
+    ALREADY_PLANNED = "already_planned", "the same campaign and period was planned before"
+    OUTRANKED = "outranked", "something more important was planned for them"
+
+
+POINTLESS_ON_RETURN = frozenset({OutreachType.RE_ENGAGEMENT, OutreachType.PERSONALIZED_CHECKIN})
+"""Nobody who came back by themselves is told that they were missed."""
 
 
 class Limits(Protocol):
@@ -60,6 +91,31 @@ class Limits(Protocol):
         """Local hours without messages, as "22-8"; or "off"."""
         ...
 
+    @property
+    def rollout(self) -> str:
+        """Percent of users whom each type may reach; see `experiment.Shares`."""
+        ...
+
+    @property
+    def daily_budget(self) -> int:
+        """Messages a UTC day to all users together; 0 sets no limit."""
+        ...
+
+    @property
+    def experiment(self) -> str:
+        """Name of the running experiment."""
+        ...
+
+    @property
+    def control_percent(self) -> float:
+        """Percent of users who are never written to."""
+        ...
+
+    @property
+    def type_control(self) -> str:
+        """Percent of the others who are held out of each type; see `experiment.Shares`."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
@@ -70,31 +126,52 @@ class Policy:
         max_per_day: messages per user and calendar day of theirs, >= 0.
         min_gap: elapsed time between two messages to one user.
         quiet: first local hour without messages and the hour in which they end; two equal ones mean none.
+        rollout: share of users whom each type may reach.
+        experiment: who is held out.
+        budget: messages a UTC day to all users together; 0 sets no limit.
         enabled: the kill switch; False sends and plans nothing.
+        budget_left: what is left of today's budget, >= 0; None where there is none, or nobody has looked.
     """
 
     consent: ConsentPolicy
     max_per_day: int
     min_gap: timedelta
     quiet: tuple[int, int]
+    rollout: Shares
+    experiment: Experiment
+    budget: int
     enabled: bool
+    budget_left: int | None = None
 
     @classmethod
     def of(cls, limits: Limits, *, enabled: bool = True) -> Self:
         """Read the operator's settings.
 
         Raises:
-            SettingsError: a consent policy or quiet hours that do not exist.
+            SettingsError: one that cannot be; it names the setting and says what to write.
         """
         try:
             consent = ConsentPolicy(limits.consent_policy)
         except ValueError as error:
             raise SettingsError(f"CONSENT_POLICY is {limits.consent_policy!r}; use ask or assume") from error
+        if not EXPERIMENT_NAME.fullmatch(limits.experiment):
+            raise SettingsError(f"EXPERIMENT is {limits.experiment!r}; use up to 40 letters, digits, - and _")
+        if not 0 <= limits.control_percent < 100:
+            raise SettingsError(f"CONTROL_PERCENT is {limits.control_percent:g}; use 0 up to, but not including, 100")
+        if limits.daily_budget < 0:
+            raise SettingsError(f"DAILY_BUDGET is {limits.daily_budget}; use a number of messages, or 0 for no limit")
         return cls(
             consent=consent,
             max_per_day=limits.max_outreaches_per_user_per_day,
             min_gap=timedelta(hours=limits.min_hours_between_outreaches),
             quiet=quiet_of(limits.quiet_hours),
+            rollout=Shares.parse(limits.rollout, "ROLLOUT"),
+            experiment=Experiment(
+                name=limits.experiment,
+                control=limits.control_percent / 100,
+                type_control=Shares.parse(limits.type_control, "TYPE_CONTROL"),
+            ),
+            budget=limits.daily_budget,
             enabled=enabled,
         )
 
@@ -150,63 +227,94 @@ class Charge:
     next_ok_before: datetime | None
 
 
-def decide(
-    *,
-    profile: Profile,
-    planned_at: datetime,
-    due_at: datetime,
-    expires_at: datetime,
-    last_interaction_at: datetime | None,
-    is_open: IsOpen,
-    policy: Policy,
-    now: datetime,
-) -> Decision:
+def decide(candidate: Candidate, profile: Profile, pattern: Pattern, policy: Policy, now: datetime) -> Decision:
     """Decide on one message to one user.
 
     Args:
+        candidate: the message; its arm is None while it is being planned.
         profile: the user, as read just now.
-        planned_at: when the message was planned; `now` while planning.
-        due_at: when it was meant to go out.
-        expires_at: at this time it is worth nothing any more.
-        last_interaction_at: the user's newest interaction; None where coming back does not make the message pointless.
-        is_open: says whether the user may be written to at a moment; see `quiet.open_hours`.
+        pattern: the same user's.
         policy: what the operator allows.
         now: aware UTC.
 
     Returns:
-        The earliest permitted time >= max(now, due_at), or the reason why there is none before `expires_at`.
+        The earliest permitted time >= max(now, candidate.due_at), or the one reason why there is none before
+        `candidate.expires_at`. A message that is held out gets a time, as if it were sent, until that time has come.
     """
-    send_at = max(now, due_at)
+    reason = _refusal(candidate, profile, pattern, policy, now)
+    if reason is not None:
+        return Decision(None, reason)
+    decision = _within_limits(candidate, profile, pattern, policy, now)
+    if decision.send_at == now and candidate.arm is Arm.HELD_OUT:
+        return Decision(None, Reason.HELD_OUT)
+    return decision
+
+
+def _refusal(candidate: Candidate, profile: Profile, pattern: Pattern, policy: Policy, now: datetime) -> Reason | None:
+    """Return the reason that no waiting would remove."""
     if not policy.enabled:
-        return Decision(None, Reason.PAUSED)
+        return Reason.PAUSED
     if profile.opted_out:
-        return Decision(None, Reason.OPTED_OUT)
+        return Reason.OPTED_OUT
     if profile.blocked:
-        return Decision(None, Reason.BLOCKED)
+        return Reason.BLOCKED
     if not may_be_written_to(profile, policy.consent):
-        return Decision(None, Reason.CONSENT)
-    if send_at >= expires_at:
-        return Decision(None, Reason.EXPIRED)
-    if last_interaction_at is not None and last_interaction_at > planned_at:
-        return Decision(None, Reason.NOT_NEEDED_ANY_MORE)
-    return _within_limits(profile, policy, is_open, send_at, expires_at)
+        return Reason.CONSENT
+    share = policy.rollout.of(candidate.outreach_type)
+    if share == 0:
+        return Reason.TYPE_OFF
+    if share < 1 and draw("rollout", profile.bot_id, profile.user_id, candidate.outreach_type) >= share:
+        return Reason.ROLLOUT
+    if max(now, candidate.due_at) >= candidate.expires_at:
+        return Reason.EXPIRED
+    if not candidate.needed or _came_back(candidate, pattern):
+        return Reason.NOT_NEEDED_ANY_MORE
+    return None
 
 
-def _within_limits(
-    profile: Profile, policy: Policy, is_open: IsOpen, send_at: datetime, expires_at: datetime
-) -> Decision:
+def _came_back(candidate: Candidate, pattern: Pattern) -> bool:
+    if candidate.outreach_type not in POINTLESS_ON_RETURN:
+        return False
+    seen_at = last_seen(pattern)
+    return seen_at is not None and seen_at > candidate.planned_at
+
+
+def _within_limits(candidate: Candidate, profile: Profile, pattern: Pattern, policy: Policy, now: datetime) -> Decision:
+    """Wait for each limit in turn; waiting longer never breaks one that was kept before."""
+    expires_at = candidate.expires_at
+    send_at = max(now, candidate.due_at)
+    if profile.snoozed_until is not None:
+        send_at = max(send_at, profile.snoozed_until)
+        if send_at >= expires_at:
+            return Decision(None, Reason.SNOOZED)
     if profile.next_ok_at is not None:
         send_at = max(send_at, profile.next_ok_at)
-    if send_at >= expires_at:
-        return Decision(None, Reason.MIN_GAP)
+        if send_at >= expires_at:
+            return Decision(None, Reason.MIN_GAP)
     send_at = _cap_allows_at(profile, policy, send_at)
     if policy.max_per_day < 1 or send_at >= expires_at:
         return Decision(None, Reason.DAILY_CAP)
-    # Last: waiting longer never breaks the gap or the cap.
-    send_at = open_from(is_open, send_at)
-    if send_at >= expires_at:
+    return _in_open_hours(send_at, expires_at, profile, pattern, policy, now)
+
+
+def _in_open_hours(
+    send_at: datetime, expires_at: datetime, profile: Profile, pattern: Pattern, policy: Policy, now: datetime
+) -> Decision:
+    """Wait for the user's open hours and the budget; last, since only this takes knowing the user's clock."""
+    is_open = open_hours(pattern, profile, policy.quiet)
+    open_at = open_from(is_open, send_at, expires_at)
+    if open_at is None:
+        if not is_set(profile.zone):
+            likeliest = likeliest_open_hours(pattern, profile, policy.quiet)
+            if open_from(likeliest, send_at, expires_at) is not None:
+                return Decision(None, Reason.LOW_ZONE_CONFIDENCE)
         return Decision(None, Reason.QUIET_HOURS)
-    return Decision(send_at, None)
+    if policy.budget_left == 0 and open_at.date() == now.date():
+        tomorrow = datetime.combine(now.date() + timedelta(days=1), time(), UTC)
+        open_at = open_from(is_open, tomorrow, expires_at)
+        if open_at is None:
+            return Decision(None, Reason.BUDGET)
+    return Decision(open_at, None)
 
 
 def _cap_allows_at(profile: Profile, policy: Policy, at: datetime) -> datetime:

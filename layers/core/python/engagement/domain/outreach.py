@@ -1,6 +1,7 @@
 """One outreach: a message we mean to send, and the states it may pass through."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
 from typing import NamedTuple
@@ -34,11 +35,19 @@ class OutreachState(StrEnum):
     HELD_OUT = "held_out"
 
 
+class Arm(StrEnum):
+    """Whether an outreach is sent, or only recorded: its user belongs to a control group."""
+
+    TREATED = "treated"
+    HELD_OUT = "held_out"
+
+
 S = OutreachState
 MOVES: dict[OutreachState, frozenset[OutreachState]] = {
     S.SCHEDULED: frozenset({S.CLAIMED, S.EXPIRED, S.CANCELLED}),
     # Back to scheduled when the claimer died or the cap says "later".
-    S.CLAIMED: frozenset({S.SCHEDULED, S.SENDING, S.SUPPRESSED, S.CANCELLED, S.FAILED, S.EXPIRED}),
+    # To held_out at the moment at which it would have been sent: a message that only the ledger knows of.
+    S.CLAIMED: frozenset({S.SCHEDULED, S.SENDING, S.HELD_OUT, S.SUPPRESSED, S.CANCELLED, S.FAILED, S.EXPIRED}),
     # SENDING is the point of no return: the message may be out. Back to scheduled only on proof that it is not.
     S.SENDING: frozenset({S.SENT, S.FAILED, S.UNKNOWN, S.SCHEDULED}),
     S.SENT: frozenset({S.RESPONDED}),
@@ -95,6 +104,21 @@ class Outreach:
         attempts: sends tried.
         message_id: Telegram's id of the message once sent.
         sent_at: when Telegram accepted it.
+        arm: whether it is sent or held out; see `domain.experiment`.
+        treated_probability: with which the user's arm is `treated`, [0, 1].
+        experiment: name of the experiment that drew the arm.
+        program_probability: with which the user is outside the global control group, (0, 1].
+        in_control: the user belongs to the global control group.
+        measured_by_type: the type has a control group of its own, so that its effect is measured within the program.
+        template_probability: with which `template` was chosen among the eligible ones, (0, 1].
+        values: what the template says besides the name, by placeholder; words of ours, never a user's.
+        covariate: probability [0, 1] of coming back within 7 days without us, as predicted when planned.
+        context: features of the decision when planned, for the uplift model; see `domain.uplift`.
+        exposed_at: when it was committed or held out; None before, and where it was never.
+        first_of: what it is the user's first exposure of: "all", the type, both or neither.
+        returned_at: the user's first interaction after `exposed_at`.
+        settled_at: when its outcomes were added up; see `domain.experiment`.
+        enhanced: name of what rewrote the text, or None.
     """
 
     bot_id: int
@@ -113,6 +137,21 @@ class Outreach:
     attempts: int = 0
     message_id: int | None = None
     sent_at: datetime | None = None
+    arm: Arm = Arm.TREATED
+    treated_probability: float = 1.0
+    experiment: str = ""
+    program_probability: float = 1.0
+    in_control: bool = False
+    measured_by_type: bool = False
+    template_probability: float = 1.0
+    values: Mapping[str, str] = field(default_factory=dict)
+    covariate: float = 0.0
+    context: bytes | None = None
+    exposed_at: datetime | None = None
+    first_of: frozenset[str] = frozenset()
+    returned_at: datetime | None = None
+    settled_at: datetime | None = None
+    enhanced: str | None = None
 
     @property
     def key(self) -> OutreachKey:

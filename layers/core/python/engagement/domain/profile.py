@@ -1,8 +1,9 @@
 """Who a user is to the bot: consent, reachability and how often we wrote to them."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Consent(StrEnum):
@@ -22,6 +23,31 @@ class ConsentPolicy(StrEnum):
 
 UNSET_ZONE = "UTC"
 """Who sets this one is kept as "Etc/UTC"."""
+SNOOZE = timedelta(days=14)
+"""How long "not now" holds."""
+
+
+class Awaiting(NamedTuple):
+    """An exposure whose outcome is not settled yet: the user's next interaction answers it.
+
+    Attributes:
+        exposed_at: when it was sent or held out, aware UTC, whole seconds.
+        campaign: with `period` the outreach's identity.
+        period: see `campaign`.
+    """
+
+    exposed_at: datetime
+    campaign: str
+    period: str
+
+    @classmethod
+    def parse(cls, text: str) -> "Awaiting":
+        """Read what `str` wrote: "<epoch seconds>#<campaign>#<period>"."""
+        seconds, campaign, period = text.split("#")
+        return cls(datetime.fromtimestamp(int(seconds), UTC), campaign, period)
+
+    def __str__(self) -> str:
+        return f"{int(self.exposed_at.timestamp())}#{self.campaign}#{self.period}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +72,11 @@ class Profile:
         next_ok_at: earliest time of the next message; None before the first.
         zone: IANA name of the zone they set, for calendar days and hours; `UNSET_ZONE` until they do.
         created_at: first seen.
+        opted_out_at: event time of the newest /stop or /start that counts; None before the first.
+        snoozed_until: "not now": no message before; None where never pressed.
+        awaiting: exposures of the last days whose outcome is not settled yet.
+        met: what they were exposed to before: "<experiment>:all" and "<experiment>:<type>".
+        consent_llm: a language model may be told their first name, language and topics; only ever their own answer.
     """
 
     bot_id: int
@@ -64,6 +95,11 @@ class Profile:
     next_ok_at: datetime | None
     zone: str
     created_at: datetime
+    opted_out_at: datetime | None = None
+    snoozed_until: datetime | None = None
+    awaiting: tuple[Awaiting, ...] = ()
+    met: frozenset[str] = frozenset()
+    consent_llm: bool = False
 
 
 def may_be_written_to(profile: Profile, policy: ConsentPolicy) -> bool:

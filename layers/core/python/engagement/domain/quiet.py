@@ -6,18 +6,18 @@ hour in which they themselves keep being active is none of their quiet ones, whe
 
 from collections import Counter
 from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta
-from functools import cache
+from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
+from functools import cache, lru_cache
+from zoneinfo import ZoneInfo
 
 from engagement.domain.pattern import DAY, HOURS_OF_DAY, SLOT, Pattern
 from engagement.domain.profile import UNSET_ZONE, Profile
 from engagement.domain.timing import SECONDS_OF_HOUR
-from engagement.domain.zone import QUARTER, is_zone, quiet_hours_utc, quiet_probability, zone_posterior
+from engagement.domain.zone import QUARTER, is_zone, quiet_hours_utc, zone_posterior
 
 HABIT_DAYS = 3
 """Who talks at an hour on that many days is up then: one night is an accident, three are a habit."""
-LONGEST = timedelta(days=2)
-"""Beyond it there is always an open hour: quiet hours come once a day, and so does the safe window."""
+_STEP = timedelta(minutes=QUARTER)
 
 IsOpen = Callable[[datetime], bool]
 
@@ -30,10 +30,10 @@ def open_hours(pattern: Pattern, profile: Profile, quiet: tuple[int, int]) -> Is
         profile: the same user's; a zone that does not exist counts as none.
         quiet: first local hour of the quiet ones and the hour they end; two equal ones mean none.
     """
-    if profile.zone != UNSET_ZONE and is_zone(profile.zone):
-        return lambda at: quiet_probability(profile.zone, at, quiet) == 0
     if quiet[0] == quiet[1]:
         return lambda _: True
+    if is_set(profile.zone):
+        return _open_by(_clock(profile.zone), quiet)
     posterior, awake = zone_posterior(pattern, profile.language_code), habitual_hours(pattern)
 
     @cache
@@ -47,13 +47,40 @@ def open_hours(pattern: Pattern, profile: Profile, quiet: tuple[int, int]) -> Is
     return is_open
 
 
-def open_from(is_open: IsOpen, at: datetime) -> datetime:
-    """Return the first moment from `at` on at which the user may be written to; all changes are on quarter hours."""
-    begin = at
-    while not is_open(at) and at - begin < LONGEST:
-        at = (at + timedelta(minutes=QUARTER)).replace(second=0, microsecond=0)
-        at -= timedelta(minutes=at.minute % QUARTER)
-    return at
+def likeliest_open_hours(pattern: Pattern, profile: Profile, quiet: tuple[int, int]) -> IsOpen:
+    """Return what `open_hours` would, were the user certain to live where they most likely do."""
+    posterior, awake = zone_posterior(pattern, profile.language_code), habitual_hours(pattern)
+    is_open = _open_by(timezone(timedelta(minutes=posterior.best_minutes)), quiet)
+    return lambda at: at.astimezone(UTC).hour in awake or is_open(at)
+
+
+def is_set(zone: str) -> bool:
+    """Say whether a profile's zone is one that the user set."""
+    return zone != UNSET_ZONE and is_zone(zone)
+
+
+@lru_cache(maxsize=1_024)
+def _clock(zone: str) -> ZoneInfo:
+    return ZoneInfo(zone)
+
+
+def _open_by(zone: tzinfo, quiet: tuple[int, int]) -> IsOpen:
+    begin, hours = quiet[0], (quiet[1] - quiet[0]) % HOURS_OF_DAY
+    return lambda at: (at.astimezone(zone).hour - begin) % HOURS_OF_DAY >= hours
+
+
+def open_from(is_open: IsOpen, at: datetime, before: datetime) -> datetime | None:
+    """Return the first moment from `at` on at which the user may be written to; all changes are on quarter hours.
+
+    Returns:
+        None where there is none before `before`.
+    """
+    if at < before and not is_open(at):
+        at += timedelta(minutes=QUARTER - at.minute % QUARTER)
+        at = at.replace(second=0, microsecond=0)
+        while at < before and not is_open(at):
+            at += _STEP
+    return at if at < before else None
 
 
 def habitual_hours(pattern: Pattern) -> frozenset[int]:

@@ -1,18 +1,23 @@
 """Interactions in, patterns out; and the question who needs a word from us."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol
 
+from engagement.domain.consequences import Consequences, asks_for_scoring, in_parts, recent_from
 from engagement.domain.due import DuePattern
+from engagement.domain.gate import Reason
 from engagement.domain.interaction import Interaction
 from engagement.domain.outreach import OutreachType
 from engagement.domain.pattern import EMPTY, Pattern, fold, last_seen
 from engagement.domain.pattern_bytes import decode
 from engagement.domain.planning import Thresholds, silence_outreach
 from engagement.domain.profile import Profile
+from engagement.domain.statistics import activity_moves, award_moves, joined
 from engagement.errors import BadPatternError, BadUpdateError, StoreUnavailableError
+from engagement.services.reactions import Reaction, Reactions
 
 ATTEMPTS = 6
 """Reads and writes of one pattern before a run gives up to the stream's retry; two rivals need two."""
@@ -26,19 +31,34 @@ class StoredPattern(Protocol):
         """The sketch."""
         ...
 
+    @property
+    def awarded(self) -> frozenset[str]:
+        """Names of the milestones that were awarded."""
+        ...
+
+    @property
+    def scored_at(self) -> datetime | None:
+        """When the user was last scored."""
+        ...
+
+    @property
+    def asked_at(self) -> datetime | None:
+        """When the user was last asked to be scored at once, until that is done."""
+        ...
+
 
 class PatternStore[S: StoredPattern](Protocol):
-    """Where patterns are kept. Writes answer "written", "conflict" or "erased"."""
+    """Where patterns are kept. Writes answer "written", "erased", "conflict", "awarded" or "planned"."""
 
     def load(self, bot_id: int, user_id: int) -> S | None:
         """Read a pattern consistently."""
         ...
 
-    def create(self, pattern: Pattern, newest: Interaction) -> str:
+    def create(self, pattern: Pattern, newest: Interaction, brought: Consequences) -> str:
         """Write a first pattern unless there is one, or the user was erased after it began."""
         ...
 
-    def replace(self, pattern: Pattern, seen: S, newest: Interaction) -> str:
+    def replace(self, pattern: Pattern, seen: S, newest: Interaction, brought: Consequences) -> str:
         """Write a pattern unless it is no longer the one that was seen."""
         ...
 
@@ -94,6 +114,11 @@ class LearningReport:
         patterns_written: patterns created or replaced.
         conflicts: writes that met a newer version and were folded again.
         erased: interactions of users who have been erased since.
+        awarded: milestones given.
+        planned: outreach planned for users whose interactions called for it.
+        answered: exposures that an interaction was the first answer to.
+        asked: users who are to be scored at once.
+        refused: messages that were called for and are not planned, by reason.
         failed_at: sequence of the first record that is not dealt with; None when all are. Everything from it on
             must be delivered again; what was already folded then changes nothing.
         failure: why, in a code safe to log.
@@ -104,8 +129,25 @@ class LearningReport:
     patterns_written: int = 0
     conflicts: int = 0
     erased: int = 0
+    awarded: int = 0
+    planned: int = 0
+    answered: int = 0
+    asked: int = 0
+    refused: dict[str, int] = field(default_factory=dict)
     failed_at: str | None = None
     failure: str = ""
+
+    def metrics(self) -> dict[str, int]:
+        """Return the counts to publish, by metric name."""
+        return {
+            "PatternsWritten": self.patterns_written,
+            "InteractionsFolded": self.folded,
+            "PatternConflicts": self.conflicts,
+            "MilestonesAwarded": self.awarded,
+            "OutreachPlanned": self.planned,
+            "OutreachAnswered": self.answered,
+            "ScoringAsked": self.asked,
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,10 +172,25 @@ class UserAtRisk:
 class EngagementAnalyzer[S: StoredPattern]:
     """The guide's analyzer."""
 
-    def __init__(self, patterns: PatternStore[S], scores: ScoreStore, profiles: ProfileReader) -> None:
+    def __init__(
+        self,
+        patterns: PatternStore[S],
+        scores: ScoreStore,
+        profiles: ProfileReader,
+        reactions: Reactions | None = None,
+    ) -> None:
+        """Take what it works with.
+
+        Args:
+            patterns: where patterns are kept.
+            scores: where scores are kept.
+            profiles: where profiles are kept.
+            reactions: what is done about new interactions besides folding and counting them; None does nothing.
+        """
         self._patterns = patterns
         self._scores = scores
         self._profiles = profiles
+        self._reactions = reactions
 
     def learn(self, records: Sequence[StreamRecord], read: InteractionReader) -> LearningReport:
         """Fold a batch of the stream into the patterns of its users, each read once and written at most once.
@@ -177,20 +234,32 @@ class EngagementAnalyzer[S: StoredPattern]:
         """
         report = report if report is not None else LearningReport()
         fresh = sorted(interactions, key=lambda interaction: interaction.occurred_at)
-        bot_id, user_id = fresh[0].bot_id, fresh[0].user_id
+        pattern = EMPTY
+        for part in in_parts(fresh):
+            pattern = self._update(part, fresh[-1], report)
+        return pattern
+
+    def _update(self, fresh: Sequence[Interaction], newest: Interaction, report: LearningReport) -> Pattern:
+        bot_id, user_id = newest.bot_id, newest.user_id
+        known_awards, may_plan = frozenset[str](), True
         for _ in range(ATTEMPTS):
             stored = self._patterns.load(bot_id, user_id)
             before = stored.pattern if stored else EMPTY
             pattern = fold(before, fresh)
             if pattern == before:
                 return pattern
+            awarded = known_awards | (stored.awarded if stored else frozenset())
+            reaction = self._react(before, pattern, fresh, awarded, recent_from(pattern, newest), report)
+            if not may_plan and reaction.outreach is not None:
+                refused = reaction.refused + Counter({Reason.ALREADY_PLANNED.value: 1})
+                reaction = replace(reaction, outreach=None, refused=refused)
+            brought = _consequences(stored, before, pattern, fresh, reaction, known_awards)
             if stored is None:
-                answer = self._patterns.create(pattern, fresh[-1])
+                answer = self._patterns.create(pattern, fresh[-1], brought)
             else:
-                answer = self._patterns.replace(pattern, stored, fresh[-1])
+                answer = self._patterns.replace(pattern, stored, fresh[-1], brought)
             if answer == "written":
-                report.patterns_written += 1
-                report.folded += pattern.total + pattern.edits - before.total - before.edits
+                _count(report, before, pattern, brought, reaction)
                 return pattern
             if answer == "erased":
                 erased_at = self._patterns.erased_at(bot_id, user_id)
@@ -199,9 +268,29 @@ class EngagementAnalyzer[S: StoredPattern]:
                 if not later:
                     return EMPTY
                 fresh = later
-                continue
-            report.conflicts += 1
+            elif answer == "awarded" and self._reactions is not None:
+                known_awards = self._reactions.awarded(bot_id, user_id)
+            elif answer == "planned":
+                may_plan = False
+            else:
+                report.conflicts += 1
         raise StoreUnavailableError(f"a pattern was changed by others {ATTEMPTS} times in a row")
+
+    def _react(
+        self,
+        before: Pattern,
+        after: Pattern,
+        fresh: Sequence[Interaction],
+        awarded: frozenset[str],
+        since: datetime,
+        report: LearningReport,
+    ) -> Reaction:
+        if self._reactions is None:
+            return Reaction()
+        profile = self._profiles.get(fresh[0].bot_id, fresh[0].user_id)
+        if profile is not None:
+            report.answered += self._reactions.answer(profile, before, fresh)
+        return self._reactions.react(profile, before, after, fresh, awarded=awarded, since=since)
 
     def find_users_needing_engagement(self, now: datetime, thresholds: Thresholds, limit: int = 20) -> list[UserAtRisk]:
         """Return the users most likely to stay away for 14 days, the likeliest first.
@@ -230,3 +319,33 @@ class EngagementAnalyzer[S: StoredPattern]:
                 )
             )
         return found
+
+
+def _consequences(
+    stored: StoredPattern | None,
+    before: Pattern,
+    after: Pattern,
+    fresh: Sequence[Interaction],
+    reaction: Reaction,
+    known_awards: frozenset[str],
+) -> Consequences:
+    now = fresh[-1].occurred_at
+    asked = (stored.scored_at, stored.asked_at) if stored else ()
+    awards = [award.milestone_name for award in reaction.awards]
+    return Consequences(
+        awards=reaction.awards,
+        outreach=reaction.outreach,
+        moves=joined(activity_moves(before, after), award_moves(awards, now)),
+        score_at=now if asks_for_scoring(fresh, asked, now) else None,
+        known_awards=known_awards,
+    )
+
+
+def _count(report: LearningReport, before: Pattern, after: Pattern, brought: Consequences, reaction: Reaction) -> None:
+    report.patterns_written += 1
+    report.folded += after.total + after.edits - before.total - before.edits
+    report.awarded += len(brought.awards)
+    report.planned += brought.outreach is not None
+    report.asked += brought.score_at is not None
+    for reason, count in reaction.refused.items():
+        report.refused[reason] = report.refused.get(reason, 0) + count

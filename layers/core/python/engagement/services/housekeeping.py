@@ -1,4 +1,4 @@
-"""Every hour: settle the outreach that was left behind, and ask Telegram whether its updates still reach us.
+"""Every hour: settle outreach, what was left behind and what came of the rest, and see whether updates still reach us.
 
 And once a day: judge the serving churn model by what happened.
 """
@@ -24,6 +24,14 @@ class Sweeper(Protocol):
 
     def sweep(self, now: datetime, remaining_seconds: Callable[[], float]) -> Mapping[OutreachState, int]:
         """Return how many were moved to each state."""
+        ...
+
+
+class Settler(Protocol):
+    """Adds up what came of exposures; see `services.settling`."""
+
+    def settle_due(self, now: datetime, remaining_seconds: Callable[[], float]) -> Mapping[str, int]:
+        """Return how many were "settled", and of them "delivered" and "responded"."""
         ...
 
 
@@ -66,6 +74,8 @@ class HousekeepingReport:
         expired: outreach that was not sent in time.
         swept_unknown: outreach whose sender died while sending: it may be out, and counts as sent.
         released: outreach whose sender died before sending: scheduled again.
+        settled: exposures whose outcomes were added up.
+        response_rate: share of the delivered among them that were answered within a day; None where none was.
         pending_updates: updates that wait at Telegram; None where it could not be asked.
         faults: what is wrong with the webhook, worst first.
         last_error: Telegram's words for a delivery that failed lately, or why it could not be asked; "" for neither.
@@ -77,6 +87,8 @@ class HousekeepingReport:
     expired: int
     swept_unknown: int
     released: int
+    settled: int
+    response_rate: float | None
     pending_updates: int | None
     faults: tuple[WebhookFault, ...]
     last_error: str
@@ -97,9 +109,14 @@ class HousekeepingReport:
         return {
             "OutreachExpired": self.expired,
             "OutreachSweptUnknown": self.swept_unknown,
+            "OutreachSettled": self.settled,
             "WebhookUnhealthy": int(bool(self.faults)),
             "PendingUpdates": self.pending_updates or 0,
         }
+
+    def measures(self) -> dict[str, float | None]:
+        """Return what is measured, by the metric's name; None where there is nothing to measure."""
+        return {"ResponseRate": self.response_rate, **(self.health.metrics() if self.health else {})}
 
     def summary(self) -> dict[str, Any]:
         """Return it as JSON has it: nothing in it names a user."""
@@ -109,22 +126,31 @@ class HousekeepingReport:
 class Housekeeping:
     """The housekeeper's work."""
 
-    def __init__(self, outreach: Sweeper, connect: Callable[[], WebhookReader], webhook_url: str, watch: Watch) -> None:
+    def __init__(
+        self,
+        outreach: Sweeper,
+        settling: Settler,
+        connect: Callable[[], WebhookReader],
+        webhook_url: str,
+        watch: Watch,
+    ) -> None:
         """Take what the work needs.
 
         Args:
-            outreach: settles outreach.
+            outreach: settles outreach that was left behind.
+            settling: adds up what came of the rest.
             connect: takes the bot's token and returns who asks Telegram; called anew for each tick.
             webhook_url: where updates should go.
             watch: what it takes to judge the serving model.
         """
         self._outreach = outreach
+        self._settling = settling
         self._connect = connect
         self._webhook_url = webhook_url
         self._watch = watch
 
     def tidy(self, tick: Tick, remaining_seconds: Callable[[], float]) -> HousekeepingReport:
-        """Settle outreach, then look at the webhook and, once a day, at the model; a silent Telegram is reported.
+        """Sweep, look at the webhook and, once a day, at the model, then settle; a silent Telegram is reported.
 
         Args:
             tick: the time.
@@ -136,10 +162,14 @@ class Housekeeping:
         moved = self._outreach.sweep(tick.now, remaining_seconds)
         pending, found, last_error = self._look_at_webhook(tick.now)
         health, card_error = self._look_at_model(tick.now)
+        # Last: it may take all the time there is.
+        came = self._settling.settle_due(tick.now, remaining_seconds)
         return HousekeepingReport(
             expired=moved.get(OutreachState.EXPIRED, 0),
             swept_unknown=moved.get(OutreachState.UNKNOWN, 0),
             released=moved.get(OutreachState.SCHEDULED, 0),
+            settled=came.get("settled", 0),
+            response_rate=came.get("responded", 0) / came["delivered"] if came.get("delivered") else None,
             pending_updates=pending,
             faults=found,
             last_error=last_error,

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from engagement.domain.scores import ChurnScores
+from engagement.domain.uplift import Uplift
 
 RULES = "rules"
 """Stands for a model's version where none served."""
@@ -53,6 +54,19 @@ class MoodPredictor(Protocol):
         ...
 
 
+class UpliftPredictor(Protocol):
+    """A model; raises ModelUnavailableError where it cannot answer. See `clients.predictor`."""
+
+    @property
+    def version(self) -> str:
+        """Version of the model."""
+        ...
+
+    def predict(self, rows: Sequence[tuple[float, ...]]) -> list[Uplift]:
+        """Return what a message changes, for rows of `domain.uplift.row_of`."""
+        ...
+
+
 class Models(Protocol):
     """The models that serve; None where one could not be loaded, or is not wanted. See `clients.serving`."""
 
@@ -69,4 +83,9 @@ class Models(Protocol):
     @property
     def mood(self) -> MoodPredictor | None:
         """Expected sentiment."""
+        ...
+
+    @property
+    def uplift(self) -> UpliftPredictor | None:
+        """What a message changes; None wherever none was ever promoted: then no rule stands in, and all are treated."""
         ...

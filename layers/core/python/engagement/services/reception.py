@@ -1,5 +1,6 @@
 """The webhook's one use case: an update in; the interaction, the profile and the reply out."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -9,7 +10,8 @@ from engagement.domain import callbacks
 from engagement.domain.analysis import analyse
 from engagement.domain.flood import FloodLimit
 from engagement.domain.interaction import Interaction
-from engagement.domain.profile import Consent, Profile
+from engagement.domain.outreach import OutreachType
+from engagement.domain.profile import SNOOZE, Consent, Profile
 from engagement.domain.replies import Replies, Reply
 from engagement.domain.update import (
     ButtonPressed,
@@ -21,8 +23,11 @@ from engagement.domain.update import (
     dead_letter,
     read_update,
 )
+from engagement.domain.zone import is_zone
 from engagement.errors import BadUpdateError
 
+CELEBRATIONS = frozenset({OutreachType.MILESTONE_CELEBRATION, OutreachType.ACHIEVEMENT_UNLOCK})
+"""Their useful button shows the user's progress."""
 BUTTON_LIFETIME = timedelta(seconds=150)
 """How long Telegram takes an answer to a button press."""
 
@@ -58,12 +63,26 @@ class ProfileStore(Protocol):
         """Keep whether models may be trained on what the user did, unless they gave a newer answer."""
         ...
 
+    def record_consent_llm(
+        self, bot_id: int, user_id: int, *, granted: bool, at: datetime, contact: Contact | None = None
+    ) -> bool:
+        """Keep whether a language model may be told of the user, unless they gave a newer answer."""
+        ...
+
     def opt_out(self, bot_id: int, user_id: int, at: datetime, contact: Contact | None = None) -> bool:
         """End outreach to the user."""
         ...
 
     def opt_in(self, bot_id: int, user_id: int, at: datetime, contact: Contact | None = None) -> bool:
         """Take an opt-out back."""
+        ...
+
+    def snooze(self, bot_id: int, user_id: int, until: datetime, at: datetime, contact: Contact | None = None) -> bool:
+        """Hold outreach to the user back for a while."""
+        ...
+
+    def set_zone(self, bot_id: int, user_id: int, zone: str, at: datetime, contact: Contact | None = None) -> bool:
+        """Keep the time zone the user set, unless they set another later."""
         ...
 
     def set_blocked(
@@ -128,13 +147,26 @@ class Reception:
         dead_letters: DeadLetterStore,
         replies: Replies,
         flood_limit: FloodLimit,
+        progress: Callable[[int], str] | None = None,
     ) -> None:
+        """Take what it works with.
+
+        Args:
+            bot_id: the bot.
+            interactions: where they are kept.
+            profiles: where they are kept.
+            dead_letters: where they are kept.
+            replies: what this deployment says.
+            flood_limit: how many interactions of one user are stored.
+            progress: says of a user how far their next milestones are, as plain text, one a line.
+        """
         self._bot_id = bot_id
         self._interactions = interactions
         self._profiles = profiles
         self._dead_letters = dead_letters
         self._replies = replies
         self._flood_limit = flood_limit
+        self._progress = progress
 
     def receive(self, body: bytes, arrived_at: datetime) -> Receipt:
         """Receive one update.
@@ -179,7 +211,20 @@ class Reception:
             case "privacy":
                 profile = self._profiles.get(self._bot_id, update.user_id)
                 reply = self._replies.privacy(update.contact, profile)
+            case "timezone":
+                reply = self._zone(update, arrived_at)
         return Receipt(self._record(update, arrived_at), update.update_id, reply=reply)
+
+    def _zone(self, update: MessageSent, now: datetime) -> Reply:
+        """Set the time zone that follows the command; where none does, say which one is set."""
+        _, *words = update.text.split()
+        if words:
+            zone = zone_named("_".join(words))
+            if zone is None:
+                return self._replies.unknown_zone(update.contact)
+            self._profiles.set_zone(self._bot_id, update.user_id, zone, update.occurred_at, update.contact)
+        profile = self._profiles.get(self._bot_id, update.user_id)
+        return self._replies.zone(update.contact, profile, now, changed=bool(words))
 
     def _button(self, update: ButtonPressed, arrived_at: datetime) -> Receipt:
         outcome = self._record(update, arrived_at)
@@ -200,16 +245,26 @@ class Reception:
         bot_id, user_id, contact = self._bot_id, update.user_id, update.contact
         if update.data == callbacks.STOP:
             self._profiles.opt_out(bot_id, user_id, at, contact)
-            return self._replies.stop_noted(update.callback_id)
+            return self._replies.stop_noted(update)
+        if update.data == callbacks.LATER:
+            self._profiles.snooze(bot_id, user_id, at + SNOOZE, at, contact)
+            return self._replies.later_noted(update)
+        if (outreach_type := callbacks.GONE_FOR.get(update.data)) is not None:
+            progress = self._progress(user_id) if self._progress and outreach_type in CELEBRATIONS else None
+            return self._replies.gone(update, outreach_type, progress)
         if update.data in (callbacks.LEARNING_YES, callbacks.LEARNING_NO):
             granted = update.data == callbacks.LEARNING_YES
             self._profiles.record_consent_ml(bot_id, user_id, granted=granted, at=at, contact=contact)
-            return self._replies.learning_noted(update.callback_id, self._profiles.get(bot_id, user_id))
+            return self._replies.learning_noted(update, self._profiles.get(bot_id, user_id))
+        if update.data in (callbacks.REWORDING_YES, callbacks.REWORDING_NO):
+            granted = update.data == callbacks.REWORDING_YES
+            self._profiles.record_consent_llm(bot_id, user_id, granted=granted, at=at, contact=contact)
+            return self._replies.rewording_noted(update, self._profiles.get(bot_id, user_id))
         consent = Consent.DECLINED if update.data == callbacks.CONSENT_NO else Consent.GRANTED
         self._profiles.record_consent(bot_id, user_id, consent, at, contact)
         if update.data == callbacks.CONSENT_BOTH:
             self._profiles.record_consent_ml(bot_id, user_id, granted=True, at=at, contact=contact)
-        return self._replies.consent_noted(update.callback_id, self._profiles.get(bot_id, user_id))
+        return self._replies.consent_noted(update, self._profiles.get(bot_id, user_id))
 
     def _record(self, update: MessageSent | ButtonPressed, arrived_at: datetime) -> Outcome:
         """Store the interaction, once, and within the flood limit; commands and buttons are obeyed beyond it."""
@@ -217,3 +272,9 @@ class Reception:
             return Outcome.SHED
         interaction = analyse(update, self._bot_id, store_text=self._replies.stores_text)
         return Outcome.STORED if self._interactions.add(interaction) else Outcome.DUPLICATE
+
+
+def zone_named(text: str) -> str | None:
+    """Return the IANA zone that somebody means, who may have typed it without capitals; None where there is none."""
+    typed = text[:64]
+    return next((name for name in (typed, typed.title(), typed.upper()) if is_zone(name)), None)

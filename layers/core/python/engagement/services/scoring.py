@@ -1,4 +1,4 @@
-"""Scoring: due patterns -> scores -> planned outreach for those whose silence calls for it; and a census of all."""
+"""Scoring: due patterns -> scores -> planned outreach for those who may need a word; and a census of all."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -11,21 +11,23 @@ from typing import Any, NamedTuple, Protocol
 from engagement.domain.census import Tally
 from engagement.domain.due import DuePattern, Scored
 from engagement.domain.features import features
-from engagement.domain.gate import Decision, Policy
-from engagement.domain.mood import mood_features, mood_level
+from engagement.domain.gate import Reason
+from engagement.domain.mood import mood_features, mood_level, mood_trend
 from engagement.domain.outcome import Outcome, ripen, watch
-from engagement.domain.outreach import Outreach, OutreachKey, OutreachType
+from engagement.domain.outreach import Outreach
 from engagement.domain.pattern import HOURS_OF_DAY, Pattern
 from engagement.domain.pattern_bytes import decode
-from engagement.domain.planning import REST, Candidate, Thresholds, next_due_at, rested, send_time, silence_outreach
+from engagement.domain.planning import Candidate, Thresholds, candidates, next_due_at, send_time
 from engagement.domain.population import Population
 from engagement.domain.profile import Profile
-from engagement.domain.quiet import IsOpen, open_hours
+from engagement.domain.quiet import IsOpen
 from engagement.domain.scores import ChurnScores, rule_scores
 from engagement.domain.tick import Tick
 from engagement.domain.timing import hour_features, hour_shares
+from engagement.domain.uplift import context_of
 from engagement.errors import BadPatternError, ModelUnavailableError
 from engagement.services.models import RULES, Models
+from engagement.services.planner import Planner
 from engagement.services.population import CensusStore, population_at
 
 BATCH = 500
@@ -35,11 +37,6 @@ WRITERS = 8
 RESERVE_SECONDS = 15.0
 """A run stops taking on users when it has no more than this left: a write with all its retries ends within it."""
 UNREADABLE_AGAIN_AFTER = timedelta(days=1)
-NO_PROFILE = "no_profile"
-RESTING = "resting"
-SAID_ENOUGH = "said_enough"
-"""Why somebody is not planned for, beside the gate's reasons: erased; written to within the last fortnight; did not
-answer any of the messages that one silence may bring."""
 
 
 class ScoreStore(Protocol):
@@ -75,33 +72,15 @@ class ProfileReader(Protocol):
         ...
 
 
-class OutreachPlanner(Protocol):
-    """Plans a message, or says why not; see `services.outreach`."""
+class Ledger(Protocol):
+    """Where outreach is kept; see `store.outreaches`."""
 
-    def schedule_proactive_outreach(
-        self,
-        profile: Profile,
-        *,
-        outreach_type: OutreachType,
-        campaign: str,
-        period: str,
-        priority: float,
-        trigger: str,
-        due_at: datetime,
-        expires_at: datetime,
-        is_open: IsOpen,
-        policy: Policy,
-        now: datetime,
-    ) -> Decision:
-        """Plan a message at the earliest time the gate permits."""
+    def of_user(self, bot_id: int, user_id: int) -> list[Outreach]:
+        """Read everything that was planned for a user, consistently."""
         ...
 
-
-class OutreachReader(Protocol):
-    """Where outreach is read, consistently; see `store.outreaches`."""
-
-    def get(self, key: OutreachKey) -> Outreach | None:
-        """Read one."""
+    def plan(self, outreach: Outreach) -> bool:
+        """Add it unless it was planned before."""
         ...
 
 
@@ -171,8 +150,8 @@ class _Settled(NamedTuple):
     """What became of one user; `recorded` is None where the time was up."""
 
     recorded: bool | None
-    planned: str = ""
-    not_planned: str = ""
+    planned: Outreach | None = None
+    not_planned: Sequence[Reason] = ()
     outcome: Outcome | None = None
 
 
@@ -185,12 +164,11 @@ class Scoring:
         bot_id: int,
         scores: ScoreStore,
         profiles: ProfileReader,
-        outreaches: OutreachReader,
+        outreaches: Ledger,
         censuses: CensusStore,
-        planner: OutreachPlanner,
+        planner: Planner,
         models: Callable[[], Models] | None,
         thresholds: Thresholds,
-        policy: Policy,
         batch: int = BATCH,
         writers: int = WRITERS,
     ) -> None:
@@ -200,13 +178,12 @@ class Scoring:
             bot_id: whose users are counted.
             scores: where due patterns are found and scores written.
             profiles: who the users are; read for those only whose score calls for a message.
-            outreaches: what was planned before.
+            outreaches: what was planned before, and where plans go.
             censuses: what earlier runs counted, and where this one's counts go.
-            planner: plans messages.
+            planner: asks the gate, draws the arm and chooses the text.
             models: asked at each run, so that a promotion or a rollback holds from the next tick on; each is None
                 where it could not be loaded. None instead of them all scores by rules, on purpose.
             thresholds: the scores from which we write.
-            policy: what the gate goes by.
             batch: users per model call.
             writers: threads that write.
         """
@@ -218,7 +195,6 @@ class Scoring:
         self._planner = planner
         self._models = models
         self._thresholds = thresholds
-        self._policy = policy
         self._batch = batch
         self._writers = writers
 
@@ -293,9 +269,8 @@ class Scoring:
             else:
                 run.report.scored_elsewhere += 1
             if result.planned:
-                run.report.planned[result.planned] += 1
-            if result.not_planned:
-                run.report.not_planned[result.not_planned] += 1
+                run.report.planned[result.planned.outreach_type.value] += 1
+            run.report.not_planned.update(reason.value for reason in result.not_planned)
 
     def _read(self, users: Sequence[tuple[int, int]], run: _Run) -> list[_Found]:
         found = []
@@ -358,8 +333,7 @@ class Scoring:
         seen, pattern = found
         if run.is_time_up():
             return _Settled(None)
-        candidate = silence_outreach(pattern, scores, self._thresholds, run.now)
-        planned, not_planned = self._plan(candidate, found, run) if candidate else ("", "")
+        planned, not_planned = self._plan(found, scores, run)
         scored = Scored(
             churn=scores,
             by=scored_by,
@@ -369,40 +343,52 @@ class Scoring:
         recorded = self._scores.record(seen, scored, now=run.now, next_due_at=next_due_at(pattern, run.now))
         return _Settled(recorded, planned, not_planned, ripen(seen.watched, pattern, run.now))
 
-    def _plan(self, candidate: Candidate, found: _Found, run: _Run) -> tuple[str, str]:
-        """Return the type that was planned and "", or "" and the reason why nothing was."""
-        seen = found.seen
+    def _plan(self, found: _Found, scores: ChurnScores, run: _Run) -> tuple[Outreach | None, list[Reason]]:
+        """Plan the most urgent message that the gate permits; return it, and why the others were not planned."""
+        seen, pattern = found
+        # Most patterns call for nothing: who the users are and what they were sent is read for the others only.
+        if not self._called_for(found, scores, (), run):
+            return None, []
         profile = self._profiles.get(seen.bot_id, seen.user_id)
         if profile is None:
-            return "", NO_PROFILE
-        if not rested(profile, self._policy.min_gap, run.now):
-            return "", RESTING
-        for period in candidate.periods:
-            earlier = self._outreaches.get(OutreachKey(seen.bot_id, seen.user_id, candidate.campaign, period))
-            if earlier is None:
-                return self._schedule(candidate, period, profile, found.pattern, run)
-            if run.now < earlier.planned_at + REST:
-                return "", RESTING
-        return "", SAID_ENOUGH
+            return None, [Reason.NO_PROFILE]
+        history = self._outreaches.of_user(seen.bot_id, seen.user_id)
+        called_for = self._called_for(found, scores, history, run)
+        if not called_for:
+            return None, [Reason.RESTING]
+        refused = []
+        for number, candidate in enumerate(called_for, 1):
+            answer = self._planner.prepare(
+                candidate,
+                profile,
+                pattern,
+                run.now,
+                history=history,
+                covariate=1 - scores.churn_7d,
+                context=context_of(pattern, candidate.outreach_type, scores, run.now),
+                best_time=lambda is_open, at: self._best_time(pattern, run, is_open, at),
+                uplift=run.models.uplift if run.models else None,
+            )
+            if isinstance(answer, Reason):
+                refused.append(answer)
+                continue
+            outranked = [Reason.OUTRANKED] * (len(called_for) - number)
+            if self._outreaches.plan(answer):
+                return answer, [*refused, *outranked]
+            # Another run was faster, and one message a pass is enough.
+            return None, [*refused, Reason.ALREADY_PLANNED, *outranked]
+        return None, refused
 
-    def _schedule(
-        self, candidate: Candidate, period: str, profile: Profile, pattern: Pattern, run: _Run
-    ) -> tuple[str, str]:
-        hours, is_open = self._predict_hours(pattern, run), open_hours(pattern, profile, self._policy.quiet)
-        decision = self._planner.schedule_proactive_outreach(
-            profile,
-            outreach_type=candidate.outreach_type,
-            campaign=candidate.campaign,
-            period=period,
-            priority=candidate.priority,
-            trigger=candidate.trigger,
-            due_at=send_time(hours, run.population.weekdays, is_open, run.now),
-            expires_at=candidate.expires_at,
-            is_open=is_open,
-            policy=self._policy,
-            now=run.now,
-        )
-        return (candidate.outreach_type.value, "") if decision.reason is None else ("", decision.reason.value)
+    def _called_for(
+        self, found: _Found, scores: ChurnScores, history: Sequence[Outreach], run: _Run
+    ) -> tuple[Candidate, ...]:
+        seen, pattern = found
+        trend = mood_trend(pattern, run.population, run.now)
+        asked = seen.asked_at is not None
+        return candidates(pattern, scores, self._thresholds, trend, history, run.now, asked=asked)
+
+    def _best_time(self, pattern: Pattern, run: _Run, is_open: IsOpen, at: datetime) -> datetime:
+        return send_time(self._predict_hours(pattern, run), run.population.weekdays, is_open, at)
 
 
 def _are_probabilities(scores: ChurnScores) -> bool:

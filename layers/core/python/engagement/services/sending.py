@@ -1,31 +1,37 @@
 """One run of the sender: what is due goes out at most once each, as far as time, Telegram and the gate allow.
 
     claim -> read the profile -> ask the gate -> render -> no pause? -> pace -> time left? -> commit -> POST -> record
+                                                   or: -> hold out, and that is all
 
 Up to `commit` anything may fail or stop, and nothing has happened. After it there is exactly one request, and its
 outcome is recorded; a sender that dies in between leaves `sending`, which the sweeper turns into `unknown`.
+
+Whose user belongs to a control group goes the same way up to the commit, so that the two arms differ in the message and
+in nothing else.
 """
 
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from threading import Lock
 from typing import Any
 
-from engagement.domain import callbacks, gate, templates
+from engagement.domain import gate, templates
 from engagement.domain.delivery import Delivery, DeliveryOutcome
-from engagement.domain.gate import Charge, Reason
-from engagement.domain.outreach import Commit, Outreach, OutreachKey, OutreachState, OutreachType
+from engagement.domain.enhancement import Enhanced
+from engagement.domain.gate import Charge, Policy, Reason
+from engagement.domain.outcomes import expose
+from engagement.domain.outreach import Commit, Outreach, OutreachKey, OutreachState
 from engagement.domain.pacing import Pacer
-from engagement.domain.pattern import EMPTY, Pattern, last_seen
+from engagement.domain.pattern import EMPTY, Pattern
+from engagement.domain.planning import Candidate, is_still_needed
 from engagement.domain.profile import Profile
-from engagement.domain.quiet import open_hours
 from engagement.domain.tick import Tick
 from engagement.errors import BadPatternError
-from engagement.services.transport import OutreachStore, Transport
+from engagement.services.transport import MESSAGES, Enhance, OutreachStore, Transport
 
 PAGE = 50
 """Rows read from each partition of the index at a time."""
@@ -41,11 +47,6 @@ FIRST_RETRY = timedelta(minutes=1)
 UNWELL_AFTER = 3
 """Requests in a row without an answer after which Telegram is left alone until the next run."""
 DEFAULT_PAUSE_SECONDS = 30
-
-STOP_KEYBOARD = {"inline_keyboard": [[{"text": "Stop these messages", "callback_data": callbacks.STOP}]]}
-
-POINTLESS_ON_RETURN = frozenset({OutreachType.RE_ENGAGEMENT, OutreachType.PERSONALIZED_CHECKIN})
-"""Nobody who came back by themselves is told that they were missed."""
 
 
 class StopReason(StrEnum):
@@ -78,6 +79,8 @@ class DeliveryReport:
 
     Attributes:
         sent: accepted by Telegram.
+        enhanced: those of them that a language model rephrased.
+        held_out: not sent, because their users belong to a control group.
         failed: not sent and never will be, by reason.
         unknown: may have been sent; never tried again.
         suppressed: ended by the gate, by reason; also those that expired or had no point any more.
@@ -89,6 +92,8 @@ class DeliveryReport:
     """
 
     sent: int = 0
+    enhanced: int = 0
+    held_out: int = 0
     failed: Counter[str] = field(default_factory=Counter)
     unknown: int = 0
     suppressed: Counter[str] = field(default_factory=Counter)
@@ -109,6 +114,8 @@ class DeliveryReport:
         """Return the run's metrics by name."""
         return {
             "OutreachSent": self.sent,
+            "OutreachEnhanced": self.enhanced,
+            "OutreachHeldOut": self.held_out,
             "OutreachFailed": self.failed.total(),
             "OutreachUnknown": self.unknown,
             "OutreachSuppressed": self.suppressed.total(),
@@ -120,6 +127,8 @@ class DeliveryReport:
         """Return it as JSON takes it."""
         return {
             "sent": self.sent,
+            "enhanced": self.enhanced,
+            "held_out": self.held_out,
             "failed": dict(self.failed),
             "unknown": self.unknown,
             "suppressed": dict(self.suppressed),
@@ -129,6 +138,15 @@ class DeliveryReport:
             "stopped": self.stopped,
             "broken_templates": sorted(self.broken_templates),
         }
+
+
+@dataclass(frozen=True, slots=True)
+class _Permit:
+    """What the gate said yes to: who is written to, and what we know of them."""
+
+    profile: Profile
+    pattern: Pattern
+    held_out: bool
 
 
 class Run:
@@ -146,12 +164,15 @@ class Run:
         self._outreaches = outreaches
         self._transport = transport
         self._telegram = transport.connect()
+        self._texts = transport.texts()
         self._tick = tick
         self._remaining_seconds = remaining_seconds
         self._owner = owner
         self._started = transport.monotonic()
         self._pacer = Pacer(max(1, transport.sends_per_second // tick.of))
         self._unanswered = 0
+        self._spent_on: date | None = None
+        self._budget_left = 0
         self._lock = Lock()
 
     def deliver_all(self) -> None:
@@ -171,14 +192,28 @@ class Run:
             self._deliver_each(found)
 
     def _deliver_each(self, keys: Iterable[OutreachKey]) -> None:
+        by_user: defaultdict[int, list[OutreachKey]] = defaultdict(list)
+        for key in keys:
+            by_user[key.user_id].append(key)
         if self._transport.workers == 1:
-            for key in keys:
-                self._deliver(key)
+            for own in by_user.values():
+                self._deliver_to_user(own)
             return
         with ThreadPoolExecutor(self._transport.workers) as pool:
             # Waiting keys hold nothing: a claim is made by the worker that serves it.
-            for _ in pool.map(self._deliver, keys):
+            for _ in pool.map(self._deliver_to_user, by_user.values()):
                 pass
+
+    def _deliver_to_user(self, keys: Sequence[OutreachKey]) -> None:
+        """Deliver what is due for one user; where it is more than one, what matters most gets the allowance."""
+        if len(keys) > 1 and not self.report.stopped:
+            keys = sorted(keys, key=self._rank)
+        for key in keys:
+            self._deliver(key)
+
+    def _rank(self, key: OutreachKey) -> float:
+        outreach = self._outreaches.get(key)
+        return -outreach.priority if outreach else 0.0
 
     def _deliver(self, key: OutreachKey) -> None:
         if self.report.stopped or not self._has_time():
@@ -186,30 +221,45 @@ class Run:
         outreach = self._claim(key)
         if outreach is None:
             return
+        enhanced, asked = None, False
         for _ in range(COMMIT_ROUNDS):
-            profile = self._permitted(outreach)
-            if profile is None:
+            permit = self._permitted(outreach)
+            markup = self._rendered(outreach, permit.profile) if permit else None
+            if permit is None or markup is None:
                 return
-            text = self._rendered(outreach, profile)
-            if text is None:
-                return
-            if not self._may_start(profile.chat_id):
-                self._outreaches.reschedule(key, owner=self._owner, due_at=outreach.due_at)
+            if not asked and (enhance := self._enhancer_for(outreach, permit)):
+                asked, enhanced = True, self._enhanced(enhance, outreach, permit, markup)
+                continue  # that took its time: the gate may see it differently by now
+            if not permit.held_out and not self._may_start(permit.profile.chat_id):
+                self._outreaches.reschedule(outreach, owner=self._owner, due_at=outreach.due_at)
                 self._count("deferred")
                 return
-            now = self._now()
-            charge = gate.charge(profile, self._transport.policy, now)
-            answer = self._outreaches.commit(
-                key, owner=self._owner, charge=charge, policy=self._transport.policy, now=now
-            )
-            if answer is Commit.COMMITTED:
-                self._send(outreach, profile, charge, text)
+            if self._exposed(outreach, permit, markup, enhanced):
                 return
-            if answer is Commit.LOST:
-                self._count("lost")
-                return
-        self._outreaches.reschedule(key, owner=self._owner, due_at=_whole_second(self._now() + FIRST_RETRY))
+        self._outreaches.reschedule(outreach, owner=self._owner, due_at=_whole_second(self._now() + FIRST_RETRY))
         self._count("deferred")
+
+    def _exposed(self, outreach: Outreach, permit: _Permit, markup: str, enhanced: Enhanced | None) -> bool:
+        """Commit and send it, or hold it out; False where the user's profile does not allow it as it was read."""
+        now, policy = self._now(), self._transport.policy
+        charge = gate.charge(permit.profile, policy, now)
+        exposed = expose(outreach, permit.profile, now)
+        if enhanced and not permit.held_out:
+            exposed, markup = replace(exposed, enhanced=enhanced.by), enhanced.text_html
+        move = self._outreaches.hold_out if permit.held_out else self._outreaches.commit
+        match move(exposed, owner=self._owner, charge=charge, policy=policy, now=now):
+            case Commit.COMMITTED if permit.held_out:
+                self._count("held_out")
+            case Commit.COMMITTED:
+                self._send(exposed, permit.profile, charge, markup)
+            case Commit.LOST:
+                self._count("lost")
+            case Commit.REFUSED:
+                self._spent_on = None  # the budget may be what refused it
+                return False
+            case Commit.BUSY:
+                return False
+        return True
 
     def _claim(self, key: OutreachKey) -> Outreach | None:
         now = self._now()
@@ -231,7 +281,7 @@ class Run:
                     self._count("lost")
         return outreach
 
-    def _permitted(self, outreach: Outreach) -> Profile | None:
+    def _permitted(self, outreach: Outreach) -> _Permit | None:
         """Ask the gate; where it says no or not yet, settle the outreach."""
         profile = self._transport.profiles.get(outreach.bot_id, outreach.user_id)
         now = self._now()
@@ -239,24 +289,31 @@ class Run:
             self._refuse(outreach, Reason.CONSENT)  # erased: nobody is left who could have agreed
             return None
         pattern = self._pattern(outreach)
-        decision = gate.decide(
-            profile=profile,
-            planned_at=outreach.planned_at,
-            due_at=outreach.due_at,
-            expires_at=outreach.expires_at,
-            last_interaction_at=last_seen(pattern) if outreach.outreach_type in POINTLESS_ON_RETURN else None,
-            is_open=open_hours(pattern, profile, self._transport.policy.quiet),
-            policy=self._transport.policy,
-            now=now,
-        )
+        scores = self._transport.rescore(pattern, now)
+        needed = is_still_needed(outreach, pattern, scores, self._transport.thresholds)
+        candidate = Candidate.of(outreach, needed=needed)
+        decision = gate.decide(candidate, profile, pattern, self._policy(now), now)
+        if decision.reason is Reason.HELD_OUT:
+            return _Permit(profile, pattern, held_out=True)
         if decision.reason is not None:
             self._refuse(outreach, decision.reason)
             return None
         if decision.send_at is not None and decision.send_at > now:
-            self._outreaches.reschedule(outreach.key, owner=self._owner, due_at=_whole_second(decision.send_at))
+            self._outreaches.reschedule(outreach, owner=self._owner, due_at=_whole_second(decision.send_at))
             self._count("deferred")
             return None
-        return profile
+        return _Permit(profile, pattern, held_out=False)
+
+    def _policy(self, now: datetime) -> Policy:
+        """Return the policy with what is left of the day's budget as it was last read; the commit reads it anew."""
+        policy = self._transport.policy
+        if not policy.budget:
+            return policy
+        with self._lock:
+            if self._spent_on != now.date():
+                spent = self._transport.budgets.spent(self._transport.bot_id, MESSAGES, now.date())
+                self._spent_on, self._budget_left = now.date(), max(0, policy.budget - spent)
+            return replace(policy, budget_left=self._budget_left)
 
     def _pattern(self, outreach: Outreach) -> Pattern:
         """Read the user's pattern; of one that is missing or cannot be read, nothing is known."""
@@ -274,19 +331,37 @@ class Run:
                 end = self._outreaches.expire
             case _:
                 end = self._outreaches.suppress
-        end(outreach.key, owner=self._owner, reason=reason)
+        end(outreach, owner=self._owner, reason=reason)
         self._count("suppressed", reason)
 
     def _rendered(self, outreach: Outreach, profile: Profile) -> str | None:
         try:
-            return templates.render(outreach.template, profile.first_name, profile.language_code)
+            return self._texts.render(outreach.template, profile.first_name, profile.language_code, **outreach.values)
         except KeyError:
             reason = "no_template"
         except ValueError:
-            reason = "missing_value"  # an outreach keeps none: nothing plans a template that needs one yet
-        self._outreaches.fail(outreach.key, owner=self._owner, reason=reason)
+            reason = "missing_value"
+        self._outreaches.fail(outreach, owner=self._owner, reason=reason)
         self._count("failed", reason)
         return None
+
+    def _enhancer_for(self, outreach: Outreach, permit: _Permit) -> Enhance | None:
+        """Return who rephrases the text; None where it is sent as it is."""
+        may_be = outreach.template.endswith(templates.AI_SUFFIX) and permit.profile.consent_llm
+        return self._transport.enhance if may_be and not permit.held_out else None
+
+    def _enhanced(self, enhance: Enhance, outreach: Outreach, permit: _Permit, markup: str) -> Enhanced | None:
+        profile, topics = permit.profile, sorted(permit.pattern.topics, key=lambda topic: -topic[1])
+        return enhance(
+            templates.plain(markup),
+            outreach_type=outreach.outreach_type,
+            first_name=profile.first_name,
+            language_code=self._texts.of(outreach.template).language(profile.language_code),
+            topics=[slug for slug, *_ in topics],
+            now=self._now(),
+            remaining_seconds=self._remaining_seconds(),
+            values=outreach.values.values(),
+        )
 
     def _may_start(self, chat_id: int) -> bool:
         self._check_pause()
@@ -299,81 +374,87 @@ class Run:
         """Make the one request that was committed, and record what became of it."""
         sent_at = self._now()
         parsed = outreach.template not in self.report.broken_templates
-        delivery = self._post(profile.chat_id, markup, parsed=parsed)
+        keyboard = templates.keyboard(outreach.outreach_type, profile.language_code)
+        delivery = self._post(profile.chat_id, markup, keyboard, parsed=parsed)
         if delivery is not None and delivery.outcome is DeliveryOutcome.BAD_MARKUP and parsed:
             with self._lock:
                 self.report.broken_templates.add(outreach.template)
             # The first was refused for its markup, so it is not out; plain text cannot be refused for that.
             if self._has_time():
-                delivery = self._post(profile.chat_id, markup, parsed=False)
+                delivery = self._post(profile.chat_id, markup, keyboard, parsed=False)
         if delivery is None:
-            self._defer(outreach.key, charge, outreach.due_at, attempted=False)
+            self._defer(outreach, charge, outreach.due_at, attempted=False)
             return
         self._record(outreach, profile, charge, delivery, sent_at)
 
-    def _post(self, chat_id: int, markup: str, *, parsed: bool) -> Delivery | None:
+    def _post(self, chat_id: int, markup: str, keyboard: dict[str, Any], *, parsed: bool) -> Delivery | None:
         """Make one request; None where the run was stopped meanwhile and none was made."""
         with self._lock:
             wait = self._pacer.reserve(chat_id, self._transport.monotonic())
         self._transport.sleep(wait)
         if self.report.stopped:
             return None
-        if parsed:
-            return self._telegram.send_message(chat_id, markup, parse_mode="HTML", reply_markup=STOP_KEYBOARD)
-        return self._telegram.send_message(
-            chat_id, templates.plain(markup), parse_mode=None, reply_markup=STOP_KEYBOARD
-        )
+        text, parse_mode = (markup, "HTML") if parsed else (templates.plain(markup), None)
+        return self._telegram.send_message(chat_id, text, parse_mode=parse_mode, reply_markup=keyboard)
 
     def _record(
         self, outreach: Outreach, profile: Profile, charge: Charge, delivery: Delivery, sent_at: datetime
     ) -> None:
         self._notice_silence(delivery.outcome)
-        key, owner, outcome = outreach.key, self._owner, delivery.outcome
+        owner, outcome = self._owner, delivery.outcome
         may_retry = outreach.attempts + 1 < MAX_ATTEMPTS
         match outcome:
             case DeliveryOutcome.SENT:
-                self._outreaches.record_sent(key, owner=owner, message_id=delivery.message_id, at=sent_at)
+                self._outreaches.record_sent(outreach, owner=owner, message_id=delivery.message_id, at=sent_at)
                 self._count("sent")
+                if outreach.enhanced:
+                    self._count("enhanced")
             case DeliveryOutcome.UNKNOWN:
-                self._outreaches.record_unknown(key, owner=owner, reason=delivery.detail or outcome)
+                self._outreaches.record_unknown(outreach, owner=owner, reason=delivery.detail or outcome)
                 self._count("unknown")
             case DeliveryOutcome.BLOCKED | DeliveryOutcome.UNREACHABLE:
-                self._fail(key, outcome)
+                self._fail(outreach, outcome)
                 self._transport.profiles.mark_blocked_by_send(
-                    key.bot_id, key.user_id, at=sent_at, epoch_seen=profile.epoch
+                    profile.bot_id, profile.user_id, at=sent_at, epoch_seen=profile.epoch
                 )
             case DeliveryOutcome.RETRY_LATER:
-                self._throttled(key, charge, delivery.retry_after or DEFAULT_PAUSE_SECONDS)
+                self._throttled(outreach, charge, delivery.retry_after or DEFAULT_PAUSE_SECONDS)
             case DeliveryOutcome.BAD_TOKEN:
                 self._stop(StopReason.BAD_TOKEN)
-                self._defer(key, charge, outreach.due_at, attempted=False)
+                self._defer(outreach, charge, outreach.due_at, attempted=False)
             case DeliveryOutcome.MIGRATED if may_retry and self._moved(profile, delivery.new_chat_id):
-                self._defer(key, charge, outreach.due_at, attempted=True)
+                self._defer(outreach, charge, outreach.due_at, attempted=True)
             case DeliveryOutcome.NOT_SENT if may_retry:
                 retry = FIRST_RETRY * 2**outreach.attempts * (0.5 + self._transport.jitter())
-                self._defer(key, charge, self._now() + retry, attempted=True)
+                self._defer(outreach, charge, self._now() + retry, attempted=True)
             case _:
-                self._fail(key, outcome)
+                self._fail(outreach, outcome)
 
-    def _throttled(self, key: OutreachKey, charge: Charge, retry_after: int) -> None:
+    def _throttled(self, outreach: Outreach, charge: Charge, retry_after: int) -> None:
         until = _whole_second(self._now() + timedelta(seconds=retry_after))
         self._stop(StopReason.THROTTLED)  # this run's other workers at once, every other sender by the pause
         self._count("throttled")
         self._transport.pauses.extend(self._transport.bot_id, until)
-        self._defer(key, charge, until, attempted=False)
+        self._defer(outreach, charge, until, attempted=False)
 
     def _moved(self, profile: Profile, new_chat_id: int | None) -> bool:
         if new_chat_id is None or new_chat_id == profile.chat_id:
             return False
         return self._transport.profiles.migrate_chat(profile.bot_id, profile.user_id, new_chat_id)
 
-    def _defer(self, key: OutreachKey, charge: Charge, due_at: datetime, *, attempted: bool) -> None:
-        due_at = _whole_second(due_at)
-        self._outreaches.put_back(key, owner=self._owner, due_at=due_at, charge=charge, attempted=attempted)
-        self._count("deferred")
+    def _defer(self, outreach: Outreach, charge: Charge, due_at: datetime, *, attempted: bool) -> None:
+        is_back = self._outreaches.put_back(
+            outreach,
+            owner=self._owner,
+            due_at=_whole_second(due_at),
+            charge=charge,
+            policy=self._transport.policy,
+            attempted=attempted,
+        )
+        self._count("deferred" if is_back else "lost")
 
-    def _fail(self, key: OutreachKey, reason: str) -> None:
-        self._outreaches.record_failed(key, owner=self._owner, reason=reason)
+    def _fail(self, outreach: Outreach, reason: str) -> None:
+        self._outreaches.record_failed(outreach, owner=self._owner, reason=reason)
         self._count("failed", reason)
 
     def _notice_silence(self, outcome: DeliveryOutcome) -> None:

@@ -7,8 +7,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from engagement.domain.champion import BUNDLED, Champion, Entry
-from engagement.domain.interaction import Interaction
+from engagement.domain.champion import BUNDLED, NONE, PROMOTABLE, Champion, Entry
+from engagement.domain.history import History
 from engagement.domain.tick import Tick
 from engagement.errors import BadTickError, ModelUnavailableError
 
@@ -22,10 +22,8 @@ NOT_PROMOTED = "not promoted, since the champion pointer is not what was read be
 class HistoryReader(Protocol):
     """Where histories are read; see `store.histories`."""
 
-    def consenting(
-        self, bot_id: int, now: datetime, *, segment: int = 0, of: int = 1
-    ) -> Iterator[Sequence[Interaction]]:
-        """Yield the interactions of each user who allows training, oldest first."""
+    def consenting(self, bot_id: int, now: datetime, *, segment: int = 0, of: int = 1) -> Iterator[History]:
+        """Yield the history of each user who allows training."""
         ...
 
 
@@ -88,7 +86,7 @@ class TrainAll(Protocol):
 
     def __call__(
         self,
-        histories: Iterable[Sequence[Interaction]],
+        histories: Iterable[History],
         *,
         serving: Mapping[str, Path],
         bundled: Mapping[str, Path],
@@ -97,7 +95,7 @@ class TrainAll(Protocol):
         min_samples: int,
         remaining_seconds: Callable[[], float],
     ) -> Sequence[Verdict]:
-        """Return a verdict for each model."""
+        """Return a verdict for each model; `serving` and `bundled` lack a model that there is none of."""
         ...
 
 
@@ -135,10 +133,11 @@ class _Serving:
     """What a candidate has to beat; `fault` says why the champion cannot be it, and is "" where it is.
 
     A pointer that cannot be read counts as none: a promotion then meets it, and leaves it to the operator.
+    No folder: no model serves.
     """
 
     champion: Champion | None
-    folder: Path
+    folder: Path | None
     fault: str = ""
 
 
@@ -155,7 +154,8 @@ class Training:
             histories: what is learned from.
             registry: where models are published.
             train: trains and judges.
-            bundled: folder of each model that came with the code, by name.
+            bundled: folder of each model that came with the code, by name; those of `PROMOTABLE` that are not in it
+                have none.
         """
         self._bot_id = bot_id
         self._histories = histories
@@ -178,17 +178,17 @@ class Training:
         began_with = remaining_seconds()
         users = 0
 
-        def histories() -> Iterator[Sequence[Interaction]]:
+        def histories() -> Iterator[History]:
             nonlocal users
             for history in self._histories.consenting(self._bot_id, tick.now, segment=tick.shard, of=tick.of):
                 users += 1
                 yield history
 
         with tempfile.TemporaryDirectory() as scratch:
-            serving = {name: self._serving(name, Path(scratch, "serving")) for name in self._bundled}
+            serving = {name: self._serving(name, Path(scratch, "serving")) for name in PROMOTABLE}
             verdicts = self._train(
                 histories(),
-                serving={name: found.folder for name, found in serving.items()},
+                serving={name: found.folder for name, found in serving.items() if found.folder},
                 bundled=self._bundled,
                 out=Path(scratch, "candidates"),
                 now=tick.now,
@@ -205,20 +205,22 @@ class Training:
         )
 
     def _serving(self, name: str, cache: Path) -> _Serving:
-        """Find what the scorer would serve: the champion if it can be used, else the bundled model."""
-        champion = None
+        """Find what the scorer would serve: the champion if it can be used, else the bundled model, if there is one."""
+        champion, bundled = None, self._bundled.get(name)
         try:
             champion = self._registry.champion(name)
             if champion is None or champion.is_bundled:
-                return _Serving(champion, self._bundled[name])
+                return _Serving(champion, bundled)
             return _Serving(champion, self._registry.fetch(name, champion, cache))
         except ModelUnavailableError as error:
-            return _Serving(champion, self._bundled[name], fault=str(error))
+            return _Serving(champion, bundled, fault=str(error))
 
     def _settle(self, verdict: Verdict, serving: _Serving, now: datetime) -> dict[str, Any]:
         """Publish and promote a model that won; return its part of the report."""
         outcome, reason = verdict.outcome, verdict.reason
-        serves = serving.champion.version if serving.champion and not serving.fault else BUNDLED
+        serves = BUNDLED if serving.folder else NONE
+        if serving.champion and serving.folder and not serving.fault:
+            serves = serving.champion.version
         if outcome == PROMOTE and verdict.directory is not None:
             entry = self._registry.publish(verdict.name, verdict.directory)
             if self._registry.promote(verdict.name, entry, now, over=serving.champion):

@@ -2,16 +2,23 @@
 
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Protocol
 
 from engagement.domain.delivery import Delivery
+from engagement.domain.enhancement import Enhanced
 from engagement.domain.gate import Charge, Policy
-from engagement.domain.outreach import Commit, Outreach, OutreachKey, OutreachState
+from engagement.domain.outreach import Commit, Outreach, OutreachKey, OutreachState, OutreachType
 from engagement.domain.pattern import Pattern
+from engagement.domain.planning import Thresholds
 from engagement.domain.profile import Profile
+from engagement.domain.scores import ChurnScores, rule_scores
+from engagement.domain.templates import Texts
+
+MESSAGES = "messages"
+"""Name of the budget that messages take from; see `store.budgets`."""
 
 
 class OutreachStore(Protocol):
@@ -22,8 +29,8 @@ class OutreachStore(Protocol):
         """Number of the due index's partitions."""
         ...
 
-    def plan(self, outreach: Outreach) -> bool:
-        """Add it unless it was planned before."""
+    def get(self, key: OutreachKey) -> Outreach | None:
+        """Read one consistently."""
         ...
 
     def due(self, partition: int, now: datetime, limit: int) -> list[OutreachKey]:
@@ -34,43 +41,49 @@ class OutreachStore(Protocol):
         """Take it for oneself."""
         ...
 
-    def commit(self, key: OutreachKey, *, owner: str, charge: Charge, policy: Policy, now: datetime) -> Commit:
+    def commit(self, outreach: Outreach, *, owner: str, charge: Charge, policy: Policy, now: datetime) -> Commit:
         """Count it and mark it as being sent, together."""
         ...
 
-    def record_sent(self, key: OutreachKey, *, owner: str, message_id: int | None, at: datetime) -> bool:
+    def hold_out(self, outreach: Outreach, *, owner: str, charge: Charge, policy: Policy, now: datetime) -> Commit:
+        """Count it as if it were sent, and end it."""
+        ...
+
+    def record_sent(self, outreach: Outreach, *, owner: str, message_id: int | None, at: datetime) -> bool:
         """Record that Telegram accepted it."""
         ...
 
-    def record_failed(self, key: OutreachKey, *, owner: str, reason: str) -> bool:
+    def record_failed(self, outreach: Outreach, *, owner: str, reason: str) -> bool:
         """Record that it was not sent and never will be."""
         ...
 
-    def record_unknown(self, key: OutreachKey, *, owner: str, reason: str) -> bool:
+    def record_unknown(self, outreach: Outreach, *, owner: str, reason: str) -> bool:
         """Record that nobody can tell whether it was sent."""
         ...
 
-    def put_back(self, key: OutreachKey, *, owner: str, due_at: datetime, charge: Charge, attempted: bool) -> bool:
-        """Schedule again what was certainly not sent, and give the count back."""
+    def put_back(
+        self, outreach: Outreach, *, owner: str, due_at: datetime, charge: Charge, policy: Policy, attempted: bool
+    ) -> bool:
+        """Schedule again what was certainly not sent, as if it had never been committed."""
         ...
 
-    def reschedule(self, key: OutreachKey, *, owner: str, due_at: datetime) -> bool:
+    def reschedule(self, outreach: Outreach, *, owner: str, due_at: datetime) -> bool:
         """Give a claim up, to be sent later."""
         ...
 
-    def suppress(self, key: OutreachKey, *, owner: str, reason: str) -> bool:
+    def suppress(self, outreach: Outreach, *, owner: str, reason: str) -> bool:
         """End what the gate refused."""
         ...
 
-    def cancel(self, key: OutreachKey, *, owner: str, reason: str) -> bool:
+    def cancel(self, outreach: Outreach, *, owner: str, reason: str) -> bool:
         """End what has no point any more."""
         ...
 
-    def expire(self, key: OutreachKey, *, owner: str, reason: str) -> bool:
+    def expire(self, outreach: Outreach, *, owner: str, reason: str) -> bool:
         """End what is too late."""
         ...
 
-    def fail(self, key: OutreachKey, *, owner: str, reason: str) -> bool:
+    def fail(self, outreach: Outreach, *, owner: str, reason: str) -> bool:
         """End what cannot be sent, whoever tries."""
         ...
 
@@ -136,6 +149,33 @@ class LeaseStore(Protocol):
         ...
 
 
+class BudgetStore(Protocol):
+    """What was spent of a day's budget."""
+
+    def spent(self, bot_id: int, what: str, day: date) -> int:
+        """Return how much is spent, read consistently."""
+        ...
+
+
+class Enhance(Protocol):
+    """Lets a language model rephrase a text; see `services.enhancing`."""
+
+    def __call__(
+        self,
+        text: str,
+        *,
+        outreach_type: OutreachType,
+        first_name: str,
+        language_code: str | None,
+        topics: Sequence[str],
+        now: datetime,
+        remaining_seconds: float,
+        values: Iterable[str],
+    ) -> Enhanced | None:
+        """Return the text to send, or None: then the template's own is sent."""
+        ...
+
+
 class Telegram(Protocol):
     """The Bot API; one call is one HTTP attempt."""
 
@@ -157,7 +197,12 @@ class Transport:
         patterns: where patterns are kept.
         pauses: the bot-wide pause.
         leases: keeps two runs apart.
+        budgets: what was spent of the daily budget of messages.
+        texts: returns all texts as they are now; called once a run.
         connect: opens the Bot API with the token as it is now.
+        thresholds: churn scores below which nobody is missed.
+        rescore: scores a pattern as it is now, so that who is not missed any more is not told so.
+        enhance: rewrites a text, for those who allow it; None where that is switched off.
         sends_per_second: ceiling over all chats and shards, >= 1.
         lease_seconds: how long a claim is held; longer than a run can last.
         workers: messages under way at the same time; with one, everything happens in a fixed order.
@@ -172,9 +217,14 @@ class Transport:
     patterns: PatternStore
     pauses: PauseStore
     leases: LeaseStore
+    budgets: BudgetStore
+    texts: Callable[[], Texts]
     connect: Callable[[], Telegram]
+    thresholds: Thresholds
     sends_per_second: int
     lease_seconds: float
+    rescore: Callable[[Pattern, datetime], ChurnScores] = rule_scores
+    enhance: Enhance | None = None
     workers: int = 4
     monotonic: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep

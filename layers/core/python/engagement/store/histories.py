@@ -1,4 +1,8 @@
-"""Histories for the trainer: the interactions of users who allow training, one user at a time, from a paced Scan."""
+"""Histories for the trainer: what users who allow training did, one user at a time, from a paced Scan.
+
+Their settled decisions about messages come with the same Scan: it reads every item of a user anyway, and is paid by
+what it reads, so a second one would double the cost and the time.
+"""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -8,30 +12,39 @@ from typing import Any
 
 from pynamodb.pagination import ResultIterator
 
+from engagement.domain import uplift
+from engagement.domain.experiment import ALL
+from engagement.domain.history import History
 from engagement.domain.interaction import Interaction
+from engagement.domain.outcomes import Outcomes
+from engagement.domain.outreach import Arm
+from engagement.domain.uplift import LoggedDecision
 from engagement.errors import BadUpdateError
 from engagement.store import keys
 from engagement.store.interactions import interaction_of
-from engagement.store.table import InteractionItem, Item, connection, translated
+from engagement.store.table import InteractionItem, Item, OutreachItem, connection, translated
 
 READ_UNITS_PER_SECOND = 1_000
 """Half of the table's ceiling: the flow reads beside the training."""
 MOST_INTERACTIONS = 50_000
 """Of one user: 130 a day for a year. Who has more is no person, and would not fit beside a model in memory."""
-UNREAD = frozenset({"text", "first_name"})
+UNREAD = frozenset({"text", "first_name", "values_json"})
 """What a user said and is called does not leave the table for training."""
 
 
 class Histories:
-    """The interactions in the table, user by user."""
+    """The interactions and decisions in the table, user by user."""
 
     def consenting(
         self, bot_id: int, now: datetime, *, segment: int = 0, of: int = 1, page: int | None = None
-    ) -> Iterator[list[Interaction]]:
-        """Yield each user's interactions, oldest first, if the user allows training and was not erased.
+    ) -> Iterator[History]:
+        """Yield each user's history, if the user allows training and was not erased.
 
         A Scan keeps a partition together, so no more than one user is held at a time. What is to be kept no longer at
         `now` is left out, and so is an interaction that this version cannot read: the pattern never saw it either.
+
+        The decision is the first about any message in the newest experiment that met the user. Later ones are of those
+        whom the earlier ones left there, in one arm more than in the other; and one of each user keeps them apart.
 
         Args:
             bot_id: the bot.
@@ -48,25 +61,26 @@ class Histories:
             if not pk.startswith(keys.USER_PREFIX) or keys.user_of(pk)[0] != bot_id:
                 continue
             history = _history(items, now)
-            if history:
+            if history.interactions or history.decision:
                 yield history
 
 
 def _scan(segment: int, of: int, page: int | None) -> Iterator[dict[str, Any]]:
     """Yield items as DynamoDB has them, no faster than `READ_UNITS_PER_SECOND`; consistently, for the revocations."""
-    wanted = {*InteractionItem.get_attributes(), "consent_ml"} - UNREAD
+    wanted = {*InteractionItem.get_attributes(), *OutreachItem.get_attributes(), "consent_ml"} - UNREAD
     share = {"segment": segment, "total_segments": of} if of > 1 else {}
     options = {"consistent_read": True, "attributes_to_get": sorted(wanted), "limit": page, **share}
     with translated():
         yield from ResultIterator(connection().scan, (Item.Meta.table_name,), options, rate_limit=READ_UNITS_PER_SECOND)
 
 
-def _history(items: Iterator[dict[str, Any]], now: datetime) -> list[Interaction]:
+def _history(items: Iterator[dict[str, Any]], now: datetime) -> History:
     """Return what may be learned from one user's items; nothing where they did not allow it.
 
-    The profile comes last, so interactions wait unparsed: most users may not have allowed it.
+    The profile comes last, so the others wait unparsed: most users may not have allowed it.
     """
     found: list[dict[str, Any]] = []
+    settled: list[dict[str, Any]] = []
     allowed = erased = False
     for item in items:
         sk = item["sk"]["S"]
@@ -76,13 +90,44 @@ def _history(items: Iterator[dict[str, Any]], now: datetime) -> list[Interaction
             allowed = item.get("consent_ml", {}).get("BOOL") is True
         elif sk.startswith(keys.INTERACTION_PREFIX) and len(found) <= MOST_INTERACTIONS and not _expired(item, now):
             found.append(item)
+        elif sk.startswith(keys.OUTREACH_PREFIX) and "settled_at" in item and not _expired(item, now):
+            settled.append(item)
     if erased or not allowed or len(found) > MOST_INTERACTIONS:
-        return []
-    history = []
+        return History(())
+    interactions: list[Interaction] = []
     for item in found:
         with suppress(BadUpdateError):
-            history.append(interaction_of(item))
-    return sorted(history, key=lambda interaction: (interaction.occurred_at, interaction.update_id))
+            interactions.append(interaction_of(item))
+    interactions.sort(key=lambda interaction: (interaction.occurred_at, interaction.update_id))
+    return History(interactions, _decision(settled))
+
+
+def _decision(settled: list[dict[str, Any]]) -> LoggedDecision | None:
+    """Return the newest of a user's settled outreach that can be learned from; of each experiment one is the first."""
+    firsts = [item for item in settled if ALL in item.get("first_of", {}).get("SS", ())]
+    for item in sorted(firsts, key=lambda item: int(item["exposed_at"]["N"]), reverse=True):
+        if decision := _decision_of(OutreachItem.from_raw_data(item)):
+            return decision
+    return None
+
+
+def _decision_of(item: OutreachItem) -> LoggedDecision | None:
+    """Return a decision to learn from; None where the features are of another version, or the arm was not drawn."""
+    row = uplift.row_of(item.context) if item.context else None
+    if row is None or item.outcomes_json is None or not 0 < item.treated_probability < 1:
+        return None
+    outcomes = Outcomes.from_json(item.outcomes_json)
+    lost = outcomes.blocked or outcomes.opted_out
+    return LoggedDecision(
+        user_id=keys.user_of(item.pk)[1],
+        row=row,
+        planned_probability=uplift.planned_probability(item.context),
+        sent=item.arm == Arm.TREATED,
+        sent_probability=item.treated_probability,
+        returned=outcomes.returned_7d and not lost,
+        lost=lost,
+        covariate=item.covariate,
+    )
 
 
 def _expired(item: dict[str, Any], now: datetime) -> bool:

@@ -9,10 +9,16 @@
 | tombstone | same | ERASED |
 | pause after a 429 | BOT#<bot> | PAUSE |
 | census of a day's scoring | BOT#<bot> | CENSUS#<date>#<share> |
+| award | USER#<bot>#<user> | AWARD#<milestone> |
+| day's counters | STATS#<bot>#<00..15> | DAY#<date> |
+| gauges: users by churn band | same | GAUGES |
+| sums of an experiment | same | LIFT#<experiment>#<"all" or outreach type> |
+| operator's milestone, template | CATALOGUE#<bot> | MILESTONE#<name>, TEMPLATE#<name> |
+| what was spent of a day's budget | BOT#<bot> | BUDGET#<what>#<date> |
 | sender's lease | BOT#<bot> | LEASE#<function> |
 | dead letter | DEAD#<bot>#<date> | <update_id or digest> |
 
-Index `due` (keys only): due_shard = SCORE#<00..15> or OUTREACH#<00..15>, due_at = epoch seconds.
+Index `due` (keys only): due_shard = SCORE#<00..15>, OUTREACH#<00..15> or SETTLE#<00..15>, due_at = epoch seconds.
 An item is in it only while something is due. A user's partition is the unit of privacy.
 """
 
@@ -26,6 +32,10 @@ INTERACTION_PREFIX = "INT#"
 OUTREACH_PREFIX = "OUT#"
 USER_PREFIX = "USER#"
 PAUSE = "PAUSE"
+AWARD_PREFIX = "AWARD#"
+GAUGES = "GAUGES"
+MILESTONE_PREFIX = "MILESTONE#"
+TEMPLATE_PREFIX = "TEMPLATE#"
 
 DUE_INDEX = "due"
 DUE_PARTITIONS = 16
@@ -56,6 +66,41 @@ def outreach_of(sk: str) -> tuple[str, str]:
     """Return (campaign, period) of an outreach's sort key; the inverse of `outreach`."""
     _, campaign, period = sk.split("#")
     return campaign, period
+
+
+def award(milestone: str) -> str:
+    """Sort key of an award: the milestone's name and nothing else, so that it is given once."""
+    return f"{AWARD_PREFIX}{milestone}"
+
+
+def statistics(bot_id: int, share: int) -> str:
+    """Partition of the counters of one share [0, 16) of the users."""
+    return f"STATS#{bot_id}#{share:02}"
+
+
+def statistics_share(pk: str) -> int:
+    """Spread users over the counters [0, 16), apart from `due_partition`: who is due together counts apart."""
+    return zlib.crc32(f"STATS#{pk}#".encode()) % DUE_PARTITIONS
+
+
+def day_counters(day: date) -> str:
+    """Sort key of one day's counters."""
+    return f"DAY#{day.isoformat()}"
+
+
+def lift(experiment: str, group: str) -> str:
+    """Sort key of the sums of an experiment's group: "all", or an outreach type."""
+    return f"LIFT#{experiment}#{group}"
+
+
+def catalogue(bot_id: int) -> str:
+    """Partition of the operator's own definitions."""
+    return f"CATALOGUE#{bot_id}"
+
+
+def budget(what: str, day: date) -> str:
+    """Sort key of what was spent of a day's budget."""
+    return f"BUDGET#{what}#{day.isoformat()}"
 
 
 def bot(bot_id: int) -> str:
@@ -96,3 +141,8 @@ def score_shard(partition: int) -> str:
 def outreach_shard(partition: int) -> str:
     """Index partition of the outreach to send, or to settle."""
     return f"OUTREACH#{partition:02}"
+
+
+def settle_shard(partition: int) -> str:
+    """Index partition of the outreach whose outcomes are to be added up."""
+    return f"SETTLE#{partition:02}"

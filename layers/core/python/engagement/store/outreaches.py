@@ -1,40 +1,53 @@
-"""The send ledger: every move of an outreach is one conditional write, and the last before Telegram also counts it.
+"""The send ledger: every move of an outreach is a conditional write, and the one before Telegram also counts it.
 
-    plan     put, if it is not there                       scheduled
-    claim    scheduled, due, not expired                   -> claimed, mine until the lease ends
-    commit   claimed by me, lease alive                    -> sending    } one
-             profile: consent, no stop, no block,                        } transaction
-             gap over, cap not used up                     -> counted    }
-    record   sending, mine                                 -> sent | failed | unknown
-    put back sending, mine, certainly not sent             -> scheduled, and the count is given back if it is still ours
-    sweep    claimed, lease over -> scheduled;  sending, lease over -> unknown;  scheduled, expired -> expired
+    plan      put, if it is not there                       scheduled
+    claim     scheduled, due, not expired                   -> claimed, mine until the lease ends
+    commit    claimed by me, lease alive                    -> sending    } one
+              profile: consent, no stop, no block, no       -> counted,   } transaction
+              snooze, gap over, cap not used up, met the       awaited,   }
+              same; the day's budget: not spent                met        }
+    hold out  the same without the budget                   -> held_out, counted, awaited, met: all but the message
+    record    sending, mine                                 -> sent | failed | unknown
+    put back  sending, mine, certainly not sent             -> scheduled, as if it had never been committed
+    answer    exposed, not settled                          -> when the user first returned; sent -> responded
+    settle    exposed 8 days ago                            -> its outcomes, and the experiment's sums
+    sweep     claimed, lease over -> scheduled;  sending, lease over -> unknown;  scheduled, expired -> expired
 
 Nothing leaves `sending` for a second attempt without proof that the first was not sent: Telegram has no idempotency
 key, so a message that may be out counts as out.
 
-The index `due` names what is to be done next: `due_at` is the due time while scheduled and the lease's end while
-claimed or sending, so that the sweeper finds what a dead sender left; what has ended is in no index.
+The index `due` names what is to be done next. While there is something to send, `due_at` is the due time, or the
+lease's end while claimed or sending, so that the sweeper finds what a dead sender left. What a user was exposed to
+waits there to be settled; the rest is in no index once it has ended. Planning, each end and each response is counted in
+the transaction that it happens in (`domain.statistics`).
 """
 
+import json
+import random
 import time
-from collections.abc import Callable, Iterable
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, date, datetime, timedelta
 from itertools import islice
 
-from pynamodb.exceptions import DoesNotExist, PutError, TransactWriteError, UpdateError
+from pynamodb.exceptions import DoesNotExist, TransactWriteError, UpdateError
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 from pynamodb.transactions import TransactWrite
 
 from engagement.domain.gate import Charge, Policy
-from engagement.domain.outreach import MOVES, Commit, Outreach, OutreachKey, OutreachState, OutreachType
-from engagement.domain.profile import Consent, ConsentPolicy
-from engagement.store import keys
+from engagement.domain.outcomes import SETTLE_AFTER, Outcomes, awaiting_of, met_by, responds
+from engagement.domain.outreach import MOVES, Arm, Commit, Outreach, OutreachKey, OutreachState, OutreachType
+from engagement.domain.profile import Awaiting, Consent, ConsentPolicy
+from engagement.domain.statistics import Moves, ending_moves, joined, planning_moves
+from engagement.errors import StoreUnavailableError
+from engagement.store import budgets, keys
 from engagement.store.due import due_rows
+from engagement.store.statistics import count_in, of_moves
 from engagement.store.table import (
     CONDITION_FAILED,
     CONDITION_FAILED_REASON,
     TRANSACTION_CANCELLED,
+    EpochSeconds,
     OutreachItem,
     ProfileItem,
     connection,
@@ -44,12 +57,17 @@ from engagement.store.table import (
 
 RETENTION = timedelta(days=365)
 """How long an outreach is kept; far longer than the period it keeps from being planned twice."""
-TRIES = 4
-"""Of a write that another transaction on the same item got in the way of."""
+TRIES = 6
+"""Of a write that another transaction on the same item got in the way of; all the waits together last under a second.
+Two outreaches planned on one day, to users of one share, are counted in one item."""
 FIRST_PAUSE_SECONDS = 0.02
 
 CONFLICT = "TransactionConflictException"
 CONFLICT_REASON = "TransactionConflict"
+
+S = OutreachState
+OUTREACH, PROFILE = 0, 1
+"""Places in a transaction: the outreach comes first, the profile, if it takes part, second."""
 
 
 class Outreaches:
@@ -66,120 +84,172 @@ class Outreaches:
         Raises:
             StoreUnavailableError: DynamoDB is in trouble (also for every other method).
         """
-        pk = keys.user(outreach.bot_id, outreach.user_id)
-        item = OutreachItem(
-            pk,
-            keys.outreach(outreach.campaign, outreach.period),
-            due_shard=keys.outreach_shard(keys.due_partition(pk)),
-            due_at=outreach.due_at,
-            expires_on=outreach.planned_at + RETENTION,
-            outreach_type=outreach.outreach_type,
-            state=OutreachState.SCHEDULED,
-            priority=outreach.priority,
-            trigger=outreach.trigger,
-            template=outreach.template,
-            planned_at=outreach.planned_at,
-            send_after=outreach.due_at,
-            expires_at=outreach.expires_at,
-        )
-        with translated():
-            try:
-                item.save(condition=OutreachItem.pk.does_not_exist())
-            except PutError as error:
-                if error.cause_response_code != CONDITION_FAILED:
-                    raise
-                return False
-        return True
+        failed = self._transact(lambda transaction: plan_in(transaction, outreach))
+        if failed is None:
+            raise _busy()
+        return not failed
 
     def get(self, key: OutreachKey) -> Outreach | None:
         """Read one consistently."""
         item = self._read(key)
-        return None if item is None else _outreach_of(key, item)
+        return None if item is None else outreach_of(item)
+
+    def of_user(self, bot_id: int, user_id: int) -> list[Outreach]:
+        """Read all of a user's consistently, by campaign and period."""
+        with translated():
+            found = OutreachItem.query(
+                keys.user(bot_id, user_id), OutreachItem.sk.startswith(keys.OUTREACH_PREFIX), consistent_read=True
+            )
+            return [outreach_of(item) for item in found]
 
     def due(self, partition: int, now: datetime, limit: int) -> list[OutreachKey]:
         """Return what is to be sent or swept in a partition [0, 16) of the index, longest due first.
 
         The index lags a little: every move that follows checks the item itself.
         """
-        rows = islice(due_rows(keys.outreach_shard(partition), now, page=limit), limit)
-        return [OutreachKey(*keys.user_of(pk), *keys.outreach_of(sk)) for pk, sk in rows]
+        return _due_keys(keys.outreach_shard(partition), now, limit)
+
+    def due_to_settle(self, partition: int, now: datetime, limit: int) -> list[OutreachKey]:
+        """Return whose outcomes are to be added up in a partition [0, 16) of the index, longest due first."""
+        return _due_keys(keys.settle_shard(partition), now, limit)
 
     def claim(self, key: OutreachKey, *, owner: str, now: datetime, lease_until: datetime) -> Outreach | None:
         """Take one that is due for oneself until `lease_until`; None where it is not to be had."""
         is_due = (OutreachItem.send_after <= now) & (OutreachItem.expires_at > now)
-        item = self._move(
+        was_scheduled, is_claimed = _step(S.SCHEDULED, S.CLAIMED)
+        item = self._update(
             key,
-            OutreachState.SCHEDULED,
-            OutreachState.CLAIMED,
-            condition=is_due,
-            actions=[
+            was_scheduled & is_due,
+            [
+                is_claimed,
                 OutreachItem.owner.set(owner),
                 OutreachItem.lease_until.set(lease_until),
                 OutreachItem.due_at.set(lease_until),
             ],
         )
-        return None if item is None else _outreach_of(key, item)
+        return None if item is None else outreach_of(item)
 
-    def commit(self, key: OutreachKey, *, owner: str, charge: Charge, policy: Policy, now: datetime) -> Commit:
+    def commit(self, outreach: Outreach, *, owner: str, charge: Charge, policy: Policy, now: datetime) -> Commit:
         """Count the message against the user's allowance and mark it as being sent: the point of no return.
 
         One transaction: a /stop, a block or another message of the same user comes either before it, and refuses it,
         or after it. A lost answer leaves the outreach to the sweeper; nothing was sent.
 
         Args:
-            key: the outreach, claimed before.
+            outreach: claimed before, as `outcomes.expose` returned it; its `enhanced` is kept.
             owner: who claimed it.
             charge: from `gate.charge` for the profile as it was read.
             policy: what the operator allows.
             now: the moment, by the clock that `charge` was made with.
         """
-        was_claimed, is_sending = _step(OutreachState.CLAIMED, OutreachState.SENDING)
-        is_mine = was_claimed & (OutreachItem.owner == owner) & (OutreachItem.lease_until > now)
         one_more = OutreachItem.attempts.set(OutreachItem.attempts + 1)
+        actions = [one_more, *([OutreachItem.enhanced.set(outreach.enhanced)] if outreach.enhanced else [])]
+
+        def also(transaction: TransactWrite) -> None:
+            if policy.budget:
+                today = _day(outreach)
+                budgets.take_in(transaction, outreach.bot_id, budgets.MESSAGES, today, policy.budget)
+
+        return self._expose(outreach, S.SENDING, actions, also, owner=owner, charge=charge, policy=policy, now=now)
+
+    def hold_out(self, outreach: Outreach, *, owner: str, charge: Charge, policy: Policy, now: datetime) -> Commit:
+        """Count what its user will not get as if it were sent; the arguments and the answer are `commit`'s."""
+
+        def also(transaction: TransactWrite) -> None:
+            _count_end(transaction, outreach, S.HELD_OUT)
+
+        actions = _ended(outreach)
+        return self._expose(outreach, S.HELD_OUT, actions, also, owner=owner, charge=charge, policy=policy, now=now)
+
+    def _expose(
+        self,
+        outreach: Outreach,
+        target: OutreachState,
+        actions: Iterable[Action],
+        also: Callable[[TransactWrite], None],
+        *,
+        owner: str,
+        charge: Charge,
+        policy: Policy,
+        now: datetime,
+    ) -> Commit:
+        was_claimed, moved = _step(S.CLAIMED, target)
+        is_mine = was_claimed & (OutreachItem.owner == owner) & (OutreachItem.lease_until > now)
+        exposed = [
+            OutreachItem.exposed_at.set(awaiting_of(outreach).exposed_at),
+            OutreachItem.first_of.set(set(outreach.first_of)),
+        ]
 
         def write(transaction: TransactWrite) -> None:
-            transaction.update(_item(key), actions=[is_sending, one_more], condition=is_mine)
-            transaction.update(_profile(key), actions=_counted(charge), condition=_allows_message(charge, policy, now))
+            transaction.update(_item(outreach), actions=[moved, *actions, *exposed], condition=is_mine)
+            transaction.update(
+                _profile(outreach),
+                actions=[*_counted(charge), *_remembered(outreach)],
+                condition=_allows_message(charge, policy, now) & _met_the_same(outreach),
+            )
+            also(transaction)
 
         failed = self._transact(write)
         if failed is None:
             return Commit.BUSY
-        lost, refused = failed
-        if lost:
-            return Commit.LOST
-        return Commit.REFUSED if refused else Commit.COMMITTED
+        if not failed:
+            return Commit.COMMITTED
+        return Commit.LOST if OUTREACH in failed else Commit.REFUSED
 
-    def record_sent(self, key: OutreachKey, *, owner: str, message_id: int | None, at: datetime) -> bool:
-        """Record that Telegram accepted it; False where it is not ours to record any more (so for all `record_*`)."""
+    def record_sent(self, outreach: Outreach, *, owner: str, message_id: int | None, at: datetime) -> bool:
+        """Record that Telegram accepted it; False where it is not ours to record any more (so for all `record_*`).
+
+        Args:
+            outreach: as it was committed (so for all `record_*`).
+            owner: who committed it.
+            message_id: Telegram's.
+            at: when the request began.
+        """
         actions: list[Action] = [OutreachItem.sent_at.set(at)]
         if message_id is not None:
             actions.append(OutreachItem.message_id.set(message_id))
-        return self._end(key, OutreachState.SENDING, OutreachState.SENT, owner=owner, actions=actions)
+        return self._end(outreach, S.SENDING, S.SENT, owner=owner, actions=actions)
 
-    def record_failed(self, key: OutreachKey, *, owner: str, reason: str) -> bool:
+    def record_failed(self, outreach: Outreach, *, owner: str, reason: str) -> bool:
         """Record that it was certainly not sent and never will be."""
-        return self._end(key, OutreachState.SENDING, OutreachState.FAILED, owner=owner, reason=reason)
+        return self._end(outreach, S.SENDING, S.FAILED, owner=owner, reason=reason)
 
-    def record_unknown(self, key: OutreachKey, *, owner: str, reason: str) -> bool:
+    def record_unknown(self, outreach: Outreach, *, owner: str, reason: str) -> bool:
         """Record that nobody can tell whether it was sent: it counts as sent, and is never tried again."""
-        return self._end(key, OutreachState.SENDING, OutreachState.UNKNOWN, owner=owner, reason=reason)
+        return self._end(outreach, S.SENDING, S.UNKNOWN, owner=owner, reason=reason)
 
-    def put_back(self, key: OutreachKey, *, owner: str, due_at: datetime, charge: Charge, attempted: bool) -> bool:
-        """Schedule again what was committed and certainly not sent, and give the count back if it is still ours.
+    def put_back(
+        self, outreach: Outreach, *, owner: str, due_at: datetime, charge: Charge, policy: Policy, attempted: bool
+    ) -> bool:
+        """Schedule again what was committed and certainly not sent, as if its user had never been exposed to it.
+
+        What it took of the user's allowance is given back if nobody else's message was counted since.
 
         Args:
-            key: the outreach.
+            outreach: as it was committed.
             owner: who committed it.
             due_at: when to try again.
             charge: what the commit counted.
+            policy: what it was counted by.
             attempted: False where it does not count as an attempt at this message: no request was made, or Telegram
                 refused all alike.
+
+        Returns:
+            False where it is not ours any more, or others kept getting in the way: then it counts as sent.
         """
-        was_sending, is_scheduled = _step(OutreachState.SENDING, OutreachState.SCHEDULED)
-        actions = [is_scheduled, *_due_again(due_at)]
+        was_sending, is_scheduled = _step(S.SENDING, S.SCHEDULED)
+        actions = [
+            is_scheduled,
+            *_due_again(due_at),
+            OutreachItem.exposed_at.remove(),
+            OutreachItem.first_of.remove(),
+            OutreachItem.returned_at.remove(),
+            OutreachItem.enhanced.remove(),
+        ]
         if not attempted:
             actions.append(OutreachItem.attempts.set(OutreachItem.attempts - 1))
         is_mine = was_sending & (OutreachItem.owner == owner)
+        forgotten, exists = _forgotten(outreach, outreach.first_of), ProfileItem.pk.exists()
         # Nobody else's message can have been counted since, or the next allowed time would be theirs.
         count_is_ours = (
             (ProfileItem.next_ok_at == charge.next_ok_at)
@@ -187,36 +257,41 @@ class Outreaches:
             & (ProfileItem.cap_count > 0)
         )
 
-        def write(transaction: TransactWrite) -> None:
-            transaction.update(_item(key), actions=actions, condition=is_mine)
-            transaction.update(_profile(key), actions=_given_back(charge), condition=count_is_ours)
+        def write(transaction: TransactWrite, changes: list[Action], condition: Condition | None) -> None:
+            transaction.update(_item(outreach), actions=actions, condition=is_mine)
+            if condition is not None:
+                transaction.update(_profile(outreach), actions=changes, condition=condition)
+            if policy.budget:
+                budgets.give_back_in(transaction, outreach.bot_id, budgets.MESSAGES, _day(outreach))
 
-        failed = self._transact(write)
-        if failed == (False, False):
-            return True
-        # The count is another message's by now, or the user is gone: only the outreach goes back.
-        return self._update(key, is_mine, actions) is not None
+        # Where the count is another message's by now it stays; where the user is gone, so is all of it.
+        return self._first_permitted(
+            lambda transaction: write(transaction, [*_given_back(charge), *forgotten], count_is_ours),
+            lambda transaction: write(transaction, forgotten, exists),
+            lambda transaction: write(transaction, [], None),
+        )
 
-    def reschedule(self, key: OutreachKey, *, owner: str, due_at: datetime) -> bool:
+    def reschedule(self, outreach: Outreach, *, owner: str, due_at: datetime) -> bool:
         """Give a claim up, to be sent at `due_at`."""
-        again = _due_again(due_at)
-        return self._move(key, OutreachState.CLAIMED, OutreachState.SCHEDULED, owner=owner, actions=again) is not None
+        was_claimed, is_scheduled = _step(S.CLAIMED, S.SCHEDULED)
+        is_mine = was_claimed & (OutreachItem.owner == owner)
+        return self._update(outreach.key, is_mine, [is_scheduled, *_due_again(due_at)]) is not None
 
-    def suppress(self, key: OutreachKey, *, owner: str, reason: str) -> bool:
+    def suppress(self, outreach: Outreach, *, owner: str, reason: str) -> bool:
         """End a claimed one that the gate refused."""
-        return self._end(key, OutreachState.CLAIMED, OutreachState.SUPPRESSED, owner=owner, reason=reason)
+        return self._end(outreach, S.CLAIMED, S.SUPPRESSED, owner=owner, reason=reason)
 
-    def cancel(self, key: OutreachKey, *, owner: str, reason: str) -> bool:
+    def cancel(self, outreach: Outreach, *, owner: str, reason: str) -> bool:
         """End a claimed one that has no point any more."""
-        return self._end(key, OutreachState.CLAIMED, OutreachState.CANCELLED, owner=owner, reason=reason)
+        return self._end(outreach, S.CLAIMED, S.CANCELLED, owner=owner, reason=reason)
 
-    def expire(self, key: OutreachKey, *, owner: str, reason: str) -> bool:
+    def expire(self, outreach: Outreach, *, owner: str, reason: str) -> bool:
         """End a claimed one whose time is over."""
-        return self._end(key, OutreachState.CLAIMED, OutreachState.EXPIRED, owner=owner, reason=reason)
+        return self._end(outreach, S.CLAIMED, S.EXPIRED, owner=owner, reason=reason)
 
-    def fail(self, key: OutreachKey, *, owner: str, reason: str) -> bool:
+    def fail(self, outreach: Outreach, *, owner: str, reason: str) -> bool:
         """End a claimed one that cannot be sent, whoever tries."""
-        return self._end(key, OutreachState.CLAIMED, OutreachState.FAILED, owner=owner, reason=reason)
+        return self._end(outreach, S.CLAIMED, S.FAILED, owner=owner, reason=reason)
 
     def sweep(self, key: OutreachKey, now: datetime) -> OutreachState | None:
         """Settle what its owner left behind, or what was not sent in time.
@@ -227,24 +302,128 @@ class Outreaches:
         item = self._read(key)
         if item is None:
             return None
-        expired = OutreachItem.expires_at <= now
-        lease_over = OutreachItem.lease_until < now
+        outreach = outreach_of(item)
+        lease_is_over = item.lease_until is not None and item.lease_until < now
+        is_left = OutreachItem.lease_until < now
         done, target = False, None
-        if item.state == OutreachState.SCHEDULED and item.expires_at <= now:
-            target = OutreachState.EXPIRED
-            done = self._end(key, OutreachState.SCHEDULED, target, condition=expired, reason="expired")
-        elif item.state == OutreachState.CLAIMED and item.lease_until < now:
-            target = OutreachState.SCHEDULED
-            again = _due_again(item.send_after)
-            done = self._move(key, OutreachState.CLAIMED, target, condition=lease_over, actions=again) is not None
-        elif item.state == OutreachState.SENDING and item.lease_until < now:
-            target = OutreachState.UNKNOWN
-            done = self._end(key, OutreachState.SENDING, target, condition=lease_over, reason="sender_died")
+        if outreach.state is S.SCHEDULED and outreach.expires_at <= now:
+            target = S.EXPIRED
+            expired = OutreachItem.expires_at <= now
+            done = self._end(outreach, S.SCHEDULED, target, condition=expired, reason="expired")
+        elif outreach.state is S.CLAIMED and lease_is_over:
+            target = S.SCHEDULED
+            was_claimed, is_scheduled = _step(S.CLAIMED, target)
+            again = [is_scheduled, *_due_again(outreach.due_at)]
+            done = self._update(key, was_claimed & is_left, again) is not None
+        elif outreach.state is S.SENDING and lease_is_over:
+            target = S.UNKNOWN
+            # Not one that was put back and committed anew since it was read.
+            same = is_left & _reads(OutreachItem.exposed_at, outreach.exposed_at)
+            done = self._end(outreach, S.SENDING, target, condition=same, reason="sender_died")
         return target if done else None
+
+    def answer(self, bot_id: int, user_id: int, awaiting: Awaiting, at: datetime) -> bool:
+        """Record that a user returned after an exposure; the earliest return counts, in whatever order they are told.
+
+        Args:
+            bot_id: the bot.
+            user_id: the user.
+            awaiting: the exposure, from their profile.
+            at: time of an interaction.
+
+        Returns:
+            Whether anything was recorded; not where an earlier return is known, or the exposure is settled, was taken
+            back, or came later than the interaction.
+        """
+        key = OutreachKey(bot_id, user_id, awaiting.campaign, awaiting.period)
+        for attempt in range(TRIES):
+            outreach = self.get(key)
+            if outreach is None or outreach.exposed_at != awaiting.exposed_at or outreach.settled_at is not None:
+                return False
+            if at <= awaiting.exposed_at or (outreach.returned_at is not None and outreach.returned_at <= at):
+                return False
+            if self._returned(outreach, at):
+                return True
+            self._give_way(attempt)
+        raise _busy()
+
+    def _returned(self, outreach: Outreach, at: datetime) -> bool:
+        """Write a return, unless the outreach is another by now than it was read as."""
+        unchanged = (
+            (OutreachItem.state == outreach.state)
+            & _reads(OutreachItem.exposed_at, outreach.exposed_at)
+            & _reads(OutreachItem.returned_at, outreach.returned_at)
+            & OutreachItem.settled_at.does_not_exist()
+        )
+        returned = OutreachItem.returned_at.set(at)
+        if outreach.state is not S.SENT or not responds(outreach, at):
+            return self._update(outreach.key, unchanged, [returned]) is not None
+        _, is_responded = _step(S.SENT, S.RESPONDED)
+
+        def write(transaction: TransactWrite) -> None:
+            transaction.update(_item(outreach), actions=[is_responded, returned], condition=unchanged)
+            _count_end(transaction, outreach, S.RESPONDED)
+
+        return self._transact(write) == frozenset()
+
+    def settle(
+        self, outreach: Outreach, outcomes: Outcomes, increments: Mapping[str, Mapping[str, int]], now: datetime
+    ) -> bool:
+        """Keep what came of an exposure, add it to the experiment's sums, and await nothing of it any more.
+
+        Args:
+            outreach: as it was read; exposed.
+            outcomes: from `outcomes_of` for it.
+            increments: from `lift.increments`: by how much each group's counters move.
+            now: aware.
+
+        Returns:
+            False where somebody else has settled it, or it is another by now than it was read as.
+        """
+        actions: list[Action] = [
+            OutreachItem.settled_at.set(now),
+            OutreachItem.outcomes_json.set(outcomes.as_json()),
+            OutreachItem.due_shard.remove(),
+            OutreachItem.due_at.remove(),
+        ]
+        sums = {keys.lift(outreach.experiment, group): counts for group, counts in increments.items() if counts}
+        moves: Moves = {}
+        if outreach.state is S.SENT and outcomes.responded:
+            # They answered before it was recorded as sent.
+            actions.append(_step(S.SENT, S.RESPONDED)[1])
+            moves = ending_moves(outreach, S.RESPONDED)
+        unchanged = (
+            OutreachItem.settled_at.does_not_exist()
+            & (OutreachItem.state == outreach.state)
+            & _reads(OutreachItem.exposed_at, outreach.exposed_at)
+            & _reads(OutreachItem.returned_at, outreach.returned_at)
+        )
+
+        def write(transaction: TransactWrite, *, with_profile: bool) -> None:
+            transaction.update(_item(outreach), actions=actions, condition=unchanged)
+            if with_profile:
+                nothing_awaited = _forgotten(outreach, ())
+                transaction.update(_profile(outreach), actions=nothing_awaited, condition=ProfileItem.pk.exists())
+            count_in(transaction, outreach.bot_id, outreach.user_id, sums | of_moves(moves))
+
+        return self._first_permitted(
+            lambda transaction: write(transaction, with_profile=True),
+            lambda transaction: write(transaction, with_profile=False),  # the user is gone
+        )
+
+    def _first_permitted(self, *writes: Callable[[TransactWrite], None]) -> bool:
+        """Make the first write that the profile permits; False where the outreach permits none."""
+        for write in writes:
+            failed = self._transact(write)
+            if not failed:
+                return failed is not None
+            if OUTREACH in failed:
+                return False
+        return False
 
     def _end(
         self,
-        key: OutreachKey,
+        outreach: Outreach,
         source: OutreachState,
         target: OutreachState,
         *,
@@ -253,36 +432,27 @@ class Outreaches:
         reason: str | None = None,
         actions: Iterable[Action] = (),
     ) -> bool:
-        """Move to a state in which nothing more is due, and out of the index."""
-        ending = [
-            *actions,
-            OutreachItem.due_shard.remove(),
-            OutreachItem.due_at.remove(),
-            OutreachItem.lease_until.remove(),
-        ]
-        if reason is not None:
-            ending.append(OutreachItem.reason.set(reason))
-        return self._move(key, source, target, owner=owner, condition=condition, actions=ending) is not None
-
-    def _move(
-        self,
-        key: OutreachKey,
-        source: OutreachState,
-        target: OutreachState,
-        *,
-        owner: str | None = None,
-        condition: Condition | None = None,
-        actions: Iterable[Action],
-    ) -> OutreachItem | None:
-        """Move it if it stands at `source`, is `owner`'s and meets the condition; return it as it is then."""
+        """Move to a state in which nothing more is to be sent, and count it."""
         allowed, moved = _step(source, target)
         if owner is not None:
             allowed &= OutreachItem.owner == owner
         if condition is not None:
             allowed &= condition
-        return self._update(key, allowed, [moved, *actions])
+        changes = [moved, *actions, *_ended(outreach)]
+        if reason is not None:
+            changes.append(OutreachItem.reason.set(reason))
+
+        def write(transaction: TransactWrite) -> None:
+            transaction.update(_item(outreach), actions=changes, condition=allowed)
+            _count_end(transaction, outreach, target)
+
+        failed = self._transact(write)
+        if failed is None:
+            raise _busy()
+        return not failed
 
     def _update(self, key: OutreachKey, condition: Condition, actions: list[Action]) -> OutreachItem | None:
+        """Write one item if the condition holds; return it as it is then."""
         for attempt in range(TRIES):
             item = _item(key)
             with translated():
@@ -298,11 +468,11 @@ class Outreaches:
             self._give_way(attempt)
         raise AssertionError("the last try returns or raises")
 
-    def _transact(self, write: Callable[[TransactWrite], None]) -> tuple[bool, bool] | None:
-        """Write the outreach and the profile together.
+    def _transact(self, write: Callable[[TransactWrite], None]) -> frozenset[int] | None:
+        """Write several items together, the outreach first.
 
         Returns:
-            Which of the two conditions failed (neither: it is written); None where others kept getting in the way.
+            Places of those whose conditions failed (none: it is written); None where others kept getting in the way.
         """
         for attempt in range(TRIES):
             with translated():
@@ -312,18 +482,19 @@ class Outreaches:
                 except TransactWriteError as error:
                     if error.cause_response_code != TRANSACTION_CANCELLED:
                         raise
-                    outreach, profile = (reason and reason.code for reason in error.cancellation_reasons)
-                    if not {outreach, profile} <= {None, CONDITION_FAILED_REASON, CONFLICT_REASON}:
+                    codes = [reason and reason.code for reason in error.cancellation_reasons]
+                    if not set(codes) <= {None, CONDITION_FAILED_REASON, CONFLICT_REASON}:
                         raise
-                    if CONDITION_FAILED_REASON in {outreach, profile}:
-                        return outreach == CONDITION_FAILED_REASON, profile == CONDITION_FAILED_REASON
+                    if failed := frozenset(i for i, code in enumerate(codes) if code == CONDITION_FAILED_REASON):
+                        return failed
                 else:
-                    return False, False
+                    return frozenset()
             self._give_way(attempt)
         return None
 
     def _give_way(self, attempt: int) -> None:
-        self._sleep(FIRST_PAUSE_SECONDS * 2**attempt)
+        jitter = random.uniform(0.5, 1)  # noqa: S311 - it keeps rivals apart; nothing depends on nobody guessing it
+        self._sleep(FIRST_PAUSE_SECONDS * 2**attempt * jitter)
 
     def _read(self, key: OutreachKey) -> OutreachItem | None:
         with translated():
@@ -333,6 +504,50 @@ class Outreaches:
                 )
             except DoesNotExist:
                 return None
+
+
+def plan_in(transaction: TransactWrite, outreach: Outreach, also: Moves | None = None) -> None:
+    """Plan an outreach as a part of a transaction, which fails where it was planned before.
+
+    Args:
+        transaction: writes it, and whatever else.
+        outreach: scheduled.
+        also: what else the transaction counts for this user: one transaction may touch an item of counters once.
+    """
+    pk = keys.user(outreach.bot_id, outreach.user_id)
+    item = OutreachItem(
+        pk,
+        keys.outreach(outreach.campaign, outreach.period),
+        due_shard=keys.outreach_shard(keys.due_partition(pk)),
+        due_at=outreach.due_at,
+        expires_on=outreach.planned_at + RETENTION,
+        outreach_type=outreach.outreach_type,
+        state=OutreachState.SCHEDULED,
+        priority=outreach.priority,
+        trigger=outreach.trigger,
+        template=outreach.template,
+        planned_at=outreach.planned_at,
+        send_after=outreach.due_at,
+        expires_at=outreach.expires_at,
+        arm=outreach.arm,
+        treated_probability=outreach.treated_probability,
+        experiment=outreach.experiment or None,
+        program_probability=outreach.program_probability,
+        in_control=outreach.in_control,
+        measured_by_type=outreach.measured_by_type,
+        template_probability=outreach.template_probability,
+        values_json=json.dumps(dict(outreach.values), ensure_ascii=False) if outreach.values else None,
+        covariate=outreach.covariate,
+        context=outreach.context,
+    )
+    transaction.save(item, condition=OutreachItem.pk.does_not_exist())
+    moves = joined(planning_moves(outreach), also or {})
+    count_in(transaction, outreach.bot_id, outreach.user_id, of_moves(moves))
+
+
+def _due_keys(shard: str, now: datetime, limit: int) -> list[OutreachKey]:
+    rows = islice(due_rows(shard, now, page=limit), limit)
+    return [OutreachKey(*keys.user_of(pk), *keys.outreach_of(sk)) for pk, sk in rows]
 
 
 def _step(source: OutreachState, target: OutreachState) -> tuple[Condition, Action]:
@@ -351,6 +566,20 @@ def _due_again(due_at: datetime) -> list[Action]:
     ]
 
 
+def _ended(outreach: Outreach) -> list[Action]:
+    """Return what takes it out of the sender's part of the index; what a user was exposed to waits to be settled."""
+    released = OutreachItem.lease_until.remove()
+    if outreach.exposed_at is None:
+        return [released, OutreachItem.due_shard.remove(), OutreachItem.due_at.remove()]
+    shard = keys.settle_shard(keys.due_partition(keys.user(outreach.bot_id, outreach.user_id)))
+    due_at = outreach.exposed_at + SETTLE_AFTER
+    return [released, OutreachItem.due_shard.set(shard), OutreachItem.due_at.set(due_at)]
+
+
+def _count_end(transaction: TransactWrite, outreach: Outreach, end: OutreachState) -> None:
+    count_in(transaction, outreach.bot_id, outreach.user_id, of_moves(ending_moves(outreach, end)))
+
+
 def _allows_message(charge: Charge, policy: Policy, now: datetime) -> Condition:
     """Return what must hold of the profile at the moment of counting; each line is one of the gate's questions."""
     may_write = (
@@ -360,14 +589,38 @@ def _allows_message(charge: Charge, policy: Policy, now: datetime) -> Condition:
     )
     not_stopped = holds(ProfileItem.opted_out, False)
     not_blocked = holds(ProfileItem.blocked, False)
+    not_snoozed = ProfileItem.snoozed_until.does_not_exist() | (ProfileItem.snoozed_until <= now)
     gap_is_over = ProfileItem.next_ok_at.does_not_exist() | (ProfileItem.next_ok_at <= now)
     same_zone = ProfileItem.zone == charge.zone
     if charge.first_of_day:
         cap_has_room = ProfileItem.cap_day.does_not_exist() | (ProfileItem.cap_day < charge.day)
     else:
         cap_has_room = (ProfileItem.cap_day == charge.day) & (ProfileItem.cap_count < policy.max_per_day)
-    allowed: Condition = may_write & not_stopped & not_blocked & gap_is_over & same_zone & cap_has_room
+    allowed: Condition = may_write & not_stopped & not_blocked & not_snoozed & gap_is_over & same_zone & cap_has_room
     return allowed
+
+
+def _met_the_same(outreach: Outreach) -> Condition:
+    """Return that the profile still says of each group whether this is the user's first exposure."""
+    same: Condition = ProfileItem.pk.exists()
+    for group, name in met_by(outreach).items():
+        has_met = ProfileItem.met.contains(name)
+        same &= ~has_met if group in outreach.first_of else has_met
+    return same
+
+
+def _remembered(outreach: Outreach) -> list[Action]:
+    """Return what an exposure adds to the profile."""
+    awaited = ProfileItem.awaiting.add({str(awaiting_of(outreach))})
+    names = {name for group, name in met_by(outreach).items() if group in outreach.first_of}
+    return [awaited, *([ProfileItem.met.add(names)] if names else [])]
+
+
+def _forgotten(outreach: Outreach, groups: Iterable[str]) -> list[Action]:
+    """Return what takes from the profile that an exposure is awaited, and that it was the first of some groups."""
+    awaited = ProfileItem.awaiting.delete({str(awaiting_of(outreach))})
+    names = {name for group, name in met_by(outreach).items() if group in groups}
+    return [awaited, *([ProfileItem.met.delete(names)] if names else [])]
 
 
 def _counted(charge: Charge) -> list[Action]:
@@ -385,20 +638,38 @@ def _given_back(charge: Charge) -> list[Action]:
     ]
 
 
-def _item(key: OutreachKey) -> OutreachItem:
-    return OutreachItem(keys.user(key.bot_id, key.user_id), keys.outreach(key.campaign, key.period))
+def _reads(attribute: EpochSeconds, at: datetime | None) -> Condition:
+    """Return that a time is as it was read."""
+    condition: Condition = attribute.does_not_exist() if at is None else attribute == at
+    return condition
 
 
-def _profile(key: OutreachKey) -> ProfileItem:
-    return ProfileItem(keys.user(key.bot_id, key.user_id), keys.PROFILE)
+def _day(outreach: Outreach) -> date:
+    """Return the UTC day whose budget an exposure takes from."""
+    return awaiting_of(outreach).exposed_at.astimezone(UTC).date()
 
 
-def _outreach_of(key: OutreachKey, item: OutreachItem) -> Outreach:
+def _busy() -> StoreUnavailableError:
+    return StoreUnavailableError("DynamoDB: others kept writing the same items")
+
+
+def _item(outreach: Outreach | OutreachKey) -> OutreachItem:
+    return OutreachItem(keys.user(outreach.bot_id, outreach.user_id), keys.outreach(outreach.campaign, outreach.period))
+
+
+def _profile(outreach: Outreach) -> ProfileItem:
+    return ProfileItem(keys.user(outreach.bot_id, outreach.user_id), keys.PROFILE)
+
+
+def outreach_of(item: OutreachItem) -> Outreach:
+    """Return an item of the table as the domain has it."""
+    bot_id, user_id = keys.user_of(item.pk)
+    campaign, period = keys.outreach_of(item.sk)
     return Outreach(
-        bot_id=key.bot_id,
-        user_id=key.user_id,
-        campaign=key.campaign,
-        period=key.period,
+        bot_id=bot_id,
+        user_id=user_id,
+        campaign=campaign,
+        period=period,
         outreach_type=OutreachType(item.outreach_type),
         state=OutreachState(item.state),
         priority=item.priority,
@@ -411,4 +682,19 @@ def _outreach_of(key: OutreachKey, item: OutreachItem) -> Outreach:
         attempts=item.attempts,
         message_id=item.message_id,
         sent_at=item.sent_at,
+        arm=Arm(item.arm),
+        treated_probability=item.treated_probability,
+        experiment=item.experiment or "",
+        program_probability=item.program_probability,
+        in_control=item.in_control,
+        measured_by_type=item.measured_by_type,
+        template_probability=item.template_probability,
+        values=json.loads(item.values_json) if item.values_json else {},
+        covariate=item.covariate,
+        context=item.context,
+        exposed_at=item.exposed_at,
+        first_of=frozenset(item.first_of or ()),
+        returned_at=item.returned_at,
+        settled_at=item.settled_at,
+        enhanced=item.enhanced,
     )

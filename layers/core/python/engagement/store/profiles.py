@@ -1,4 +1,4 @@
-"""Profiles: consent, opt-outs and blocks, each decided by the time of its event and never by the order of arrival.
+"""Profiles: what users said and did, each decided by the time of its event and never by the order of arrival.
 
 Telegram delivers a user's message, button press and block event concurrently and again after a lost answer. So every
 change carries the time of its event, and is written only over an older one: any order and any repetition ends in the
@@ -9,18 +9,21 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from pynamodb.attributes import BooleanAttribute
 from pynamodb.exceptions import DoesNotExist, TransactWriteError, UpdateError
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 from pynamodb.transactions import TransactWrite
 
-from engagement.domain.profile import Consent, Profile
+from engagement.domain.profile import UNSET_ZONE, Awaiting, Consent, Profile
 from engagement.domain.update import Contact
+from engagement.domain.zone import checked_zone
 from engagement.store import keys
 from engagement.store.table import (
     CONDITION_FAILED,
     CONDITION_FAILED_REASON,
     TRANSACTION_CANCELLED,
+    EpochSeconds,
     ProfileItem,
     TombstoneItem,
     connection,
@@ -62,11 +65,20 @@ class Profiles:
 
         In one and the same second no wins: too little is learned rather than too much.
         """
-        consent_ml_at = ProfileItem.consent_ml_at
-        applies = consent_ml_at.does_not_exist() | (consent_ml_at < at)
-        if not granted:
-            applies |= (consent_ml_at == at) & holds(ProfileItem.consent_ml, True)
-        changes = {"consent_ml": ProfileItem.consent_ml.set(granted), "consent_ml_at": consent_ml_at.set(at)}
+        applies = _is_newest_answer(ProfileItem.consent_ml, ProfileItem.consent_ml_at, granted, at)
+        changes = {
+            "consent_ml": ProfileItem.consent_ml.set(granted),
+            "consent_ml_at": ProfileItem.consent_ml_at.set(at),
+        }
+        return self._change(bot_id, user_id, changes, applies, at, contact)
+
+    def record_consent_llm(
+        self, bot_id: int, user_id: int, *, granted: bool, at: datetime, contact: Contact | None = None
+    ) -> bool:
+        """Keep whether a language model may be told of the user; as `record_consent_ml`, no wins a tie."""
+        consent_llm, consent_llm_at = ProfileItem.consent_llm, ProfileItem.consent_llm_at
+        applies = _is_newest_answer(consent_llm, consent_llm_at, granted, at)
+        changes = {"consent_llm": consent_llm.set(granted), "consent_llm_at": consent_llm_at.set(at)}
         return self._change(bot_id, user_id, changes, applies, at, contact)
 
     def opt_out(self, bot_id: int, user_id: int, at: datetime, contact: Contact | None = None) -> bool:
@@ -87,6 +99,27 @@ class Profiles:
         is_newest = opted_out_at.does_not_exist() | (opted_out_at < at)
         changes = {"opted_out": ProfileItem.opted_out.set(False), "opted_out_at": opted_out_at.set(at)}
         return self._change(bot_id, user_id, changes, is_newest, at, contact)
+
+    def snooze(self, bot_id: int, user_id: int, until: datetime, at: datetime, contact: Contact | None = None) -> bool:
+        """Keep that the user wants no message before `until` ("not now"); the latest such moment holds."""
+        snoozed_until = ProfileItem.snoozed_until
+        applies = snoozed_until.does_not_exist() | (snoozed_until < until)
+        return self._change(bot_id, user_id, {"snoozed_until": snoozed_until.set(until)}, applies, at, contact)
+
+    def set_zone(self, bot_id: int, user_id: int, zone: str, at: datetime, contact: Contact | None = None) -> bool:
+        """Keep the time zone the user set, unless they set another later.
+
+        Of two of one and the same second the later in the alphabet wins: one has to, in any order.
+
+        Raises:
+            BadZoneError: `zone` is no name of the IANA database, in its spelling.
+        """
+        # The default means that nobody set one.
+        kept = "Etc/UTC" if zone == UNSET_ZONE else checked_zone(zone)
+        zone_at = ProfileItem.zone_at
+        applies = zone_at.does_not_exist() | (zone_at < at) | ((zone_at == at) & (ProfileItem.zone < kept))
+        changes = {"zone": ProfileItem.zone.set(kept), "zone_at": zone_at.set(at)}
+        return self._change(bot_id, user_id, changes, applies, at, contact)
 
     def set_blocked(
         self, bot_id: int, user_id: int, *, blocked: bool, at: datetime, contact: Contact | None = None
@@ -193,11 +226,12 @@ def _first_contact(first_name: str, language_code: str | None, chat_id: int, at:
         "language_code": language_code,
         "consent": Consent.UNASKED.value,
         "consent_ml": False,
+        "consent_llm": False,
         "opted_out": False,
         "blocked": False,
         "epoch": 0,
         "cap_count": 0,
-        "zone": "UTC",
+        "zone": UNSET_ZONE,
         "created_at": at,
     }
     attributes = ProfileItem.get_attributes()
@@ -206,6 +240,11 @@ def _first_contact(first_name: str, language_code: str | None, chat_id: int, at:
         for name, value in values.items()
         if value is not None
     }
+
+
+def _is_newest_answer(answer: BooleanAttribute, answered_at: EpochSeconds, granted: bool, at: datetime) -> Condition:
+    applies: Condition = answered_at.does_not_exist() | (answered_at < at)
+    return applies if granted else applies | (answered_at == at) & holds(answer, True)
 
 
 def _next_epoch() -> Action:
@@ -231,4 +270,9 @@ def _profile(item: ProfileItem) -> Profile:
         next_ok_at=item.next_ok_at,
         zone=item.zone,
         created_at=item.created_at,
+        opted_out_at=item.opted_out_at,
+        snoozed_until=item.snoozed_until,
+        awaiting=tuple(sorted(Awaiting.parse(text) for text in item.awaiting or ())),
+        met=frozenset(item.met or ()),
+        consent_llm=item.consent_llm,
     )

@@ -11,23 +11,40 @@ from itertools import batched
 from typing import Any
 
 from pynamodb.constants import KEYS, RESPONSES, UNPROCESSED_KEYS
-from pynamodb.exceptions import UpdateError
+from pynamodb.exceptions import TransactWriteError, UpdateError
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
+from pynamodb.transactions import TransactWrite
 
 from engagement.domain.due import DuePattern, Scored
 from engagement.domain.outcome import Watched
 from engagement.domain.scores import ChurnScores
+from engagement.domain.statistics import Moves, band_moves
 from engagement.errors import StoreUnavailableError
 from engagement.store import keys
 from engagement.store.due import due_rows
-from engagement.store.table import CONDITION_FAILED, Item, PatternItem, back_off, connection, translated
+from engagement.store.statistics import count_in, of_moves
+from engagement.store.table import (
+    CONDITION_FAILED,
+    CONDITION_FAILED_REASON,
+    CONFLICT,
+    CONFLICT_REASON,
+    TRANSACTION_CANCELLED,
+    Item,
+    PatternItem,
+    back_off,
+    connection,
+    keyed,
+    translated,
+)
 
 PAGE = 250
 """Rows of the index per Query."""
 BATCH_GET_LIMIT = 100
 BATCH_GET_ATTEMPTS = 6
 BACK_OFF_SECONDS = 0.05
+WRITE_ATTEMPTS = 8
+"""Of a write that others got in the way of: neighbours who move the same counters, or the stream."""
 
 
 class Scores:
@@ -93,11 +110,15 @@ class Scores:
             PatternItem.mood.set(scored.mood),
             *_watch_actions(seen.watched, scored.watched),
         ]
+        if seen.asked_at is not None:
+            actions.append(PatternItem.asked_at.remove())
+        moves = band_moves(seen.scores.churn_14d if seen.scores else None, scored.churn.churn_14d)
         if next_due_at is not None:
-            return self._update(seen, [*actions, PatternItem.due_at.set(next_due_at)])
+            return self._update(seen, [*actions, PatternItem.due_at.set(next_due_at)], moves=moves)
         # An interaction folded since would find the user in the index and leave them to us: then they must stay in it.
         nothing_new = PatternItem.version == seen.version
-        return self._update(seen, [*actions, PatternItem.due_shard.remove(), PatternItem.due_at.remove()], nothing_new)
+        actions += [PatternItem.due_shard.remove(), PatternItem.due_at.remove()]
+        return self._update(seen, actions, nothing_new, moves=moves)
 
     def postpone(self, seen: DuePattern, until: datetime) -> bool:
         """Have a pattern that cannot be read looked at again later; False where it is not as it was seen.
@@ -124,23 +145,57 @@ class Scores:
         scored = ((found.scores.churn_14d, found) for found in self.load(everyone) if found.scores)
         return [found for _, found in nlargest(limit, scored, key=lambda pair: pair[0])]
 
-    def _update(self, seen: DuePattern, actions: list[Action], also: Condition | None = None) -> bool:
+    def _update(
+        self, seen: DuePattern, actions: list[Action], also: Condition | None = None, *, moves: Moves | None = None
+    ) -> bool:
         # Never true of an item that is gone: an erased user is not brought back.
         still_due = PatternItem.due_at == seen.due_at
-        with translated():
-            try:
-                connection().update_item(
-                    Item.Meta.table_name,
-                    keys.user(seen.bot_id, seen.user_id),
-                    keys.PATTERN,
-                    actions=actions,
-                    condition=still_due & also if also is not None else still_due,
-                )
-            except UpdateError as error:
-                if error.cause_response_code != CONDITION_FAILED:
-                    raise
-                return False
-        return True
+        condition = still_due & also if also is not None else still_due
+        for attempt in range(1, WRITE_ATTEMPTS + 1):
+            with translated():
+                try:
+                    if moves:
+                        self._write_counting(seen, actions, condition, moves)
+                    else:
+                        self._write(seen, actions, condition)
+                except (UpdateError, TransactWriteError) as error:
+                    if not _met_another(error) or attempt == WRITE_ATTEMPTS:
+                        if _is_refused(error):
+                            return False
+                        raise
+                else:
+                    return True
+            back_off(attempt, BACK_OFF_SECONDS)
+        raise AssertionError("the last attempt returns or raises")
+
+    @staticmethod
+    def _write(seen: DuePattern, actions: list[Action], condition: Condition) -> None:
+        pk = keys.user(seen.bot_id, seen.user_id)
+        connection().update_item(Item.Meta.table_name, pk, keys.PATTERN, actions=actions, condition=condition)
+
+    @staticmethod
+    def _write_counting(seen: DuePattern, actions: list[Action], condition: Condition, moves: Moves) -> None:
+        """Write the scores together with the users of each band: exact, or not at all."""
+        with TransactWrite(connection=connection()) as transaction:
+            item = keyed(PatternItem, keys.user(seen.bot_id, seen.user_id), keys.PATTERN)
+            transaction.update(item, actions=actions, condition=condition)
+            count_in(transaction, seen.bot_id, seen.user_id, of_moves(moves))
+
+
+def _codes(error: UpdateError | TransactWriteError) -> set[str | None]:
+    """Return what DynamoDB says of a write that it refused; of a transaction, what it says of its parts."""
+    if isinstance(error, TransactWriteError) and error.cause_response_code == TRANSACTION_CANCELLED:
+        return {reason.code for reason in error.cancellation_reasons if reason}
+    return {error.cause_response_code}
+
+
+def _is_refused(error: UpdateError | TransactWriteError) -> bool:
+    return bool(_codes(error) & {CONDITION_FAILED, CONDITION_FAILED_REASON})
+
+
+def _met_another(error: UpdateError | TransactWriteError) -> bool:
+    """Say whether another transaction on the same items was under way, and nothing else is wrong."""
+    return _codes(error) <= {CONFLICT, CONFLICT_REASON}
 
 
 def _watch_actions(before: Watched | None, after: Watched | None) -> list[Action]:
@@ -168,5 +223,6 @@ def _due_pattern(raw: dict[str, Any]) -> DuePattern:
         due_at=item.due_at,
         scores=ChurnScores(item.churn_7d, item.churn_14d, item.churn_30d) if scored else None,
         scored_at=item.scored_at,
+        asked_at=item.asked_at,
         watched=Watched(at=item.watched_at, churn_7d=item.watched_churn_7d, by=item.watched_by) if watched else None,
     )

@@ -20,6 +20,7 @@ from pynamodb.attributes import (
     DiscriminatorAttribute,
     NumberAttribute,
     UnicodeAttribute,
+    UnicodeSetAttribute,
 )
 from pynamodb.connection import Connection
 from pynamodb.constants import NUMBER
@@ -127,6 +128,8 @@ class ProfileItem(Item, discriminator="profile"):
     consent_at = EpochSeconds(null=True)
     consent_ml = BooleanAttribute(default=False)
     consent_ml_at = EpochSeconds(null=True)
+    consent_llm = BooleanAttribute(default=False)
+    consent_llm_at = EpochSeconds(null=True)
     opted_out = BooleanAttribute(default=False)
     opted_out_at = EpochSeconds(null=True)
     blocked = BooleanAttribute(default=False)
@@ -136,6 +139,11 @@ class ProfileItem(Item, discriminator="profile"):
     cap_count = WholeNumber(default=0)
     next_ok_at = EpochSeconds(null=True)
     zone = UnicodeAttribute(default="UTC")
+    zone_at = EpochSeconds(null=True)
+    snoozed_until = EpochSeconds(null=True)
+    awaiting: UnicodeSetAttribute = UnicodeSetAttribute(null=True)
+    """See `domain.profile.Awaiting`; a set, so that adding and removing one is one write that meets no other."""
+    met: UnicodeSetAttribute = UnicodeSetAttribute(null=True)
     created_at = EpochSeconds()
 
 
@@ -182,6 +190,10 @@ class PatternItem(Item, discriminator="pattern"):
     """When the score was given whose outcome is awaited; see `domain.outcome`."""
     watched_churn_7d = FiniteNumber(null=True)
     watched_by = UnicodeAttribute(null=True)
+    awarded: UnicodeSetAttribute = UnicodeSetAttribute(null=True)
+    """Names of the milestones that were awarded; beside the sketch, so that looking costs nothing."""
+    asked_at = EpochSeconds(null=True)
+    """A good interaction asked for scoring at once; gone when that was done."""
 
 
 class OutreachItem(Item, discriminator="outreach"):
@@ -202,6 +214,23 @@ class OutreachItem(Item, discriminator="outreach"):
     lease_until = EpochSeconds(null=True)
     message_id = WholeNumber(null=True)
     sent_at = EpochSeconds(null=True)
+    arm = UnicodeAttribute(default="treated")
+    treated_probability = FiniteNumber(default=1.0)
+    experiment = UnicodeAttribute(null=True)
+    program_probability = FiniteNumber(default=1.0)
+    in_control = BooleanAttribute(default=False)
+    measured_by_type = BooleanAttribute(default=False)
+    template_probability = FiniteNumber(default=1.0)
+    values_json = UnicodeAttribute(null=True)
+    covariate = FiniteNumber(default=0.0)
+    context = BinaryAttribute(legacy_encoding=False, null=True)
+    exposed_at = EpochSeconds(null=True)
+    first_of: UnicodeSetAttribute = UnicodeSetAttribute(null=True)
+    returned_at = EpochSeconds(null=True)
+    settled_at = EpochSeconds(null=True)
+    outcomes_json = UnicodeAttribute(null=True)
+    """`domain.outcomes.Outcomes` once settled."""
+    enhanced = UnicodeAttribute(null=True)
 
 
 class TombstoneItem(Item, discriminator="tombstone"):
@@ -225,6 +254,33 @@ class CensusItem(Item, discriminator="census"):
     """Bins of another version count something else."""
     written_by = UnicodeAttribute()
     """Token of the last writer, who may not have heard that it succeeded."""
+
+
+class StatisticsItem(Item, discriminator="statistics"):
+    """Counters of one day and share of the users, or sums of an experiment; see `domain.statistics`.
+
+    The counters are attributes of their own names, which no class can list: `store.statistics` reads and adds them.
+    """
+
+
+class AwardItem(Item, discriminator="award"):
+    """A milestone that a user reached; put once, never changed."""
+
+    awarded_at = EpochSeconds()
+    points = WholeNumber(default=0)
+
+
+class CatalogueItem(Item, discriminator="catalogue"):
+    """A definition of the operator's own: a milestone or a template, as JSON."""
+
+    body = UnicodeAttribute()
+    updated_at = EpochSeconds()
+
+
+class BudgetItem(Item, discriminator="budget"):
+    """What was spent of a day's budget: messages, or calls of a language model."""
+
+    spent = WholeNumber(default=0)
 
 
 class LeaseItem(Item, discriminator="lease"):
@@ -252,6 +308,10 @@ ITEMS = (
     TombstoneItem,
     PauseItem,
     CensusItem,
+    StatisticsItem,
+    AwardItem,
+    CatalogueItem,
+    BudgetItem,
     LeaseItem,
     DeadLetterItem,
 )
@@ -276,6 +336,10 @@ CONDITION_FAILED = "ConditionalCheckFailedException"
 CONDITION_FAILED_REASON = "ConditionalCheckFailed"
 """The same answer inside a cancelled transaction."""
 TRANSACTION_CANCELLED = "TransactionCanceledException"
+CONFLICT = "TransactionConflictException"
+"""Another transaction on the same item was under way: try again."""
+CONFLICT_REASON = "TransactionConflict"
+"""The same answer inside a cancelled transaction."""
 
 
 @contextmanager

@@ -1,0 +1,105 @@
+"""Counters: what moves in the same transaction as the state that it counts, by day and name.
+
+Everything is an integer that adds up. A counter is booked on a day that its item names for good, so that it can be
+counted again from the items (`services.reconciling`):
+
+    name                    booked on                        counts
+    dau                     day of the interaction (UTC)     users active on that day
+    new_users               day of the first interaction     users
+    planned:<type>          day of planning (UTC)            outreach that day's planning brought
+    <end>:<type>            the same day of planning         those of them that ended so; see `ENDS`
+    responded:<type>        the same day of planning         those of the sent that were answered; they stay sent
+    sent@<template>         the same day of planning         likewise by template
+    responded@<template>    the same day of planning
+    award:<milestone>       day of the award (UTC)           awards
+    band:<0..4>             (gauge: no day)                  users by the band of their newest 14-day churn score
+"""
+
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from datetime import UTC, date, datetime
+
+from engagement.domain.census import BAND_EDGES
+from engagement.domain.outreach import Outreach, OutreachState
+from engagement.domain.pattern import Pattern
+
+S = OutreachState
+ENDS = (S.SENT, S.HELD_OUT, S.FAILED, S.SUPPRESSED, S.CANCELLED, S.EXPIRED, S.UNKNOWN)
+"""States in which an outreach leaves the sender's hands; each is reached at most once."""
+
+Moves = Mapping[tuple[date | None, str], int]
+"""By how much counters move; no day is a gauge."""
+EPOCH = date(1970, 1, 1).toordinal()
+
+
+def planned_on(outreach: Outreach) -> date:
+    """Return the day that an outreach's counters are booked on."""
+    return outreach.planned_at.astimezone(UTC).date()
+
+
+def planning_moves(outreach: Outreach) -> Moves:
+    """Return what planning it moves."""
+    return {(planned_on(outreach), f"planned:{outreach.outreach_type}"): 1}
+
+
+def ending_moves(outreach: Outreach, end: OutreachState) -> Moves:
+    """Return what its move to `end`, one of `ENDS` or `responded`, moves."""
+    day = planned_on(outreach)
+    moves: dict[tuple[date | None, str], int] = {(day, f"{end}:{outreach.outreach_type}"): 1}
+    if end in (S.SENT, S.RESPONDED):
+        moves[day, f"{end}@{outreach.template}"] = 1
+    return moves
+
+
+def activity_moves(before: Pattern, after: Pattern) -> Moves:
+    """Return what a user's new interactions move: active days, and the day they were new on."""
+    moves: Counter[tuple[date | None, str]] = Counter()
+    known = set(before.days)
+    for day in after.days:
+        if day not in known:
+            moves[date.fromordinal(EPOCH + day), "dau"] += 1
+    if after.days and before.days[:1] != after.days[:1]:
+        moves[date.fromordinal(EPOCH + after.days[0]), "new_users"] += 1
+        if before.days:
+            moves[date.fromordinal(EPOCH + before.days[0]), "new_users"] -= 1
+    return {key: count for key, count in moves.items() if count}
+
+
+def award_moves(milestones: Iterable[str], awarded_at: datetime) -> Moves:
+    """Return what awards move."""
+    day = awarded_at.astimezone(UTC).date()
+    return {(day, f"award:{milestone}"): 1 for milestone in milestones}
+
+
+def band_moves(before: float | None, after: float) -> Moves:
+    """Return what a new 14-day churn score moves; None before the first."""
+    old, new = None if before is None else band(before), band(after)
+    if old == new:
+        return {}
+    gone: dict[tuple[date | None, str], int] = {} if old is None else {(None, f"band:{old}"): -1}
+    return gone | {(None, f"band:{new}"): 1}
+
+
+def band(churn_14d: float) -> int:
+    """Return the band [0, 4] of a probability, by `census.BAND_EDGES`."""
+    return bisect_right(BAND_EDGES, churn_14d)
+
+
+def outreach_moves(outreach: Outreach) -> Moves:
+    """Return what an outreach has moved since it was planned."""
+    if outreach.state is S.RESPONDED:
+        ended = joined(ending_moves(outreach, S.SENT), ending_moves(outreach, S.RESPONDED))
+    elif outreach.state in ENDS:
+        ended = dict(ending_moves(outreach, outreach.state))
+    else:
+        ended = {}
+    return joined(planning_moves(outreach), ended)
+
+
+def joined(*all_moves: Moves) -> dict[tuple[date | None, str], int]:
+    """Return several moves as one."""
+    total: Counter[tuple[date | None, str]] = Counter()
+    for moves in all_moves:
+        total.update(moves)
+    return {key: count for key, count in total.items() if count}
