@@ -33,7 +33,7 @@ demo: setup ## deploy the stack to a local AWS and let a population talk to the 
 	@$(BIN)/python -m infra.local.demo $(if $(KEEP),--keep)
 
 test: setup ## run every test: unit, integration, template, and the deployed stack
-	@$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
+	@$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 check: setup ## lint, types, import rules, template checks, advisories, bill of materials
 	$(BIN)/ruff check .

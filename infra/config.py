@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from engagement.clients.llm import DEFAULT, DEFAULT_MODELS
 from engagement.domain.experiment import Shares
-from engagement.domain.gate import quiet_of
+from engagement.domain.gate import EXPERIMENT_NAME, quiet_of
 from engagement.errors import SettingsError
 from engagement.settings import PlannerSettings, Settings
 
@@ -244,10 +244,9 @@ class DeploymentConfig:
                 f"`ai_model` is {self.ai_model!r}: the permission names exact models, so use one of your region or a "
                 f"profile that begins with global.: `-c ai_model={DEFAULT_MODELS['bedrock']}`"
             )
-        if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]{0,39}", self.experiment):
+        if not EXPERIMENT_NAME.fullmatch(self.experiment):
             raise ConfigError(
-                f"`experiment` is {self.experiment!r}; use up to 40 lower-case letters, digits, -, _ and .: "
-                "`-c experiment=spring-2027`"
+                f"`experiment` is {self.experiment!r}; use 1 to 40 letters, digits, - and _: `-c experiment=spring`"
             )
         try:
             ZoneInfo(self.schedule_timezone)

@@ -31,12 +31,16 @@ SCORE_EVERY = 12
 """Virtual hours between ticks; the deployed schedule is finer than a replay needs."""
 SEND_AT = timedelta(minutes=35)
 """Of each virtual hour: messages come due in its middle, and the deployed sender looks every five minutes."""
+WAKING_HOURS = range(5, 23)
+"""UTC; nobody here is up at other hours, so nothing comes due then, and the replay need not ask."""
 REDELIVER_EVERY = 40
 """Telegram sends an update again when an answer got lost: here one in so many."""
 CHOICES: dict[str, str | float] = {
     "experiment": "demo",
     # Half of the win-backs are held out: six weeks of a hundred people would show nothing otherwise.
     "type_control": "10,re_engagement=50",
+    # Step by step: of the other types few people get any yet.
+    "rollout": "20,re_engagement=100,personalized_checkin=100,mood_support=100",
     # One type for everybody who falls silent, so that its arms are as large as they can be.
     "churn_threshold": 0.6,
     "checkin_threshold": 0.6,
@@ -81,8 +85,9 @@ class World:
     def _live_hour(self, begins: datetime) -> None:
         ends = begins + HOUR
         self._act_until(begins + SEND_AT)
-        self._tick("outreach_sender", begins + SEND_AT)
-        self._let_people_react(begins + SEND_AT)
+        if begins.hour in WAKING_HOURS:
+            self._tick("outreach_sender", begins + SEND_AT)
+            self._let_people_react(begins + SEND_AT)
         self._act_until(ends)
         if ends.hour % SCORE_EVERY == 0:
             self.suite.wait_until_drained()

@@ -125,13 +125,13 @@ SAD = (
 COMMANDS = ("/help", "/today", "/settings", "/stats")
 
 MIX = (
-    (Fate.REGULAR, 20),
-    (Fate.DRIFTER, 14),
-    (Fate.LEAVER, 18),
-    (Fate.NEWCOMER, 10),
+    (Fate.REGULAR, 8),
+    (Fate.DRIFTER, 12),
+    (Fate.LEAVER, 20),
+    (Fate.NEWCOMER, 6),
     (Fate.BLOCKER, 1),
     (Fate.STOPPER, 1),
-    (Fate.PASSER_BY, 56),
+    (Fate.PASSER_BY, 72),
 )
 """How many of each; 120 people."""
 KINDS = ((Kind.HELPED, Kind.INDIFFERENT, Kind.ANNOYED), (55, 30, 15))
@@ -146,6 +146,8 @@ WHIM = 0.015
 DAYS = 42
 """The virtual days that fates are spread over."""
 VISIT_AFTER = timedelta(hours=2)
+HALVED_EVERY = 9
+"""Days in which a drifter's visits become half as frequent."""
 RETURN_DAYS = 6
 """How long somebody who came back stays."""
 
@@ -174,7 +176,7 @@ class Population:
         if self._takes_offence(person, rng):
             self._blocked.add(user_id)
             return [self._action(person, at + timedelta(minutes=4), Act.BLOCK)]
-        if not self._is_moved(person, rng):
+        if not self._is_moved(person, rng) or not self._is_away(person, at, self._returned_on.get(user_id)):
             return []
         later = self._visit_at(at, rng)
         self._returned_on[user_id] = (later - self.start).days
@@ -186,16 +188,16 @@ class Population:
         Whatever reached them before `at` is taken as it was; only messages at `at` itself are thought in or away.
         """
         person, rng = self.people[user_id], self._random(user_id, _hearing(at))
-        if sent:
-            if self._takes_offence(person, rng):
-                return False
-            if self._is_moved(person, rng):
-                return self._visit_at(at, rng) <= at + within
         returned_on = self._returned_on.get(user_id)
         first, last = (at - self.start).days, (at + within - self.start).days
         if returned_on is not None and returned_on >= first:
             # The visit that the message at `at` brought is the one to think away.
             returned_on = None
+        if sent:
+            if self._takes_offence(person, rng):
+                return False
+            if self._is_moved(person, rng) and self._is_away(person, at, returned_on):
+                return self._visit_at(at, rng) <= at + within
         return any(
             at < action.at <= at + within
             for day in range(first, last + 1)
@@ -211,6 +213,15 @@ class Population:
     def _is_moved(person: Person, rng: random.Random) -> bool:
         drawn = rng.random()
         return person.kind is Kind.HELPED and drawn < HELPS
+
+    def _is_away(self, person: Person, at: datetime, returned_on: int | None) -> bool:
+        """Say whether a message finds the person gone: to those who are around it changes nothing."""
+        day = (at - self.start).days
+        if returned_on is not None and day <= returned_on + RETURN_DAYS:
+            return False
+        if person.fate is Fate.DRIFTER:
+            return day > person.joins_on + 2 * HALVED_EVERY
+        return person.leaves_on is not None and day >= person.leaves_on
 
     @staticmethod
     def _visit_at(at: datetime, rng: random.Random) -> datetime:
@@ -272,8 +283,8 @@ class Population:
         if person.leaves_on is not None and day >= person.leaves_on:
             return float(whim)
         if person.fate is Fate.DRIFTER:
-            # Half as often every nine days: quiet by the third week, gone by the fifth.
-            return float(person.sessions_a_day * 0.5 ** ((day - person.joins_on) / 9))
+            # Quiet by the third week, gone by the fifth.
+            return float(person.sessions_a_day * 0.5 ** ((day - person.joins_on) / HALVED_EVERY))
         return person.sessions_a_day
 
     def _joins(self, person: Person, day: int, rng: random.Random) -> Iterator[Action]:

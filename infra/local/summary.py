@@ -17,6 +17,7 @@ from engagement.clients.cards import serving_card
 from engagement.domain.census import Census, Outcomes
 from engagement.domain.champion import MODELS
 from engagement.domain.experiment import ALL
+from engagement.domain.gate import POINTLESS_ON_RETURN, Reason
 from engagement.domain.outreach import OutreachState, OutreachType
 from engagement.domain.pattern import HOURS_OF_DAY, MILLI
 from engagement.domain.pattern_bytes import decode
@@ -32,21 +33,12 @@ from infra.local.population import Act, Action, Fate, Population
 from infra.local.truth import Measured
 
 BARS = " ▁▂▃▄▅▆▇█"
+FEWEST_SHOWN = 5
+"""Users in each arm below which the demo does not draw a comparison."""
+WHISKERS = 15
+"""Characters of an interval's picture; odd, so that nought has one in the middle."""
 PROMISES = ("duplicate_sends", "sent_after_stop", "cap_breaches", "counters_wrong", "errors")
 """Counts that must be nought."""
-WORDS = {
-    "resting": "written to within the last 14 days",
-    "said_enough": "two messages in this silence already",
-    "consent": "did not agree to be written to",
-    "opted_out": "sent /stop",
-    "blocked": "blocked the bot",
-    "not_needed_any_more": "came back before the message went out",
-    "expired": "the hour came too late",
-    "quiet_hours": "the morning would have come too late",
-    "daily_cap": "one message a day is enough",
-    "min_gap": "too soon after the last message",
-}
-"""Reason codes for a stranger; one without words here is shown as it is."""
 DELIVERED = frozenset({OutreachState.SENT, OutreachState.RESPONDED, OutreachState.UNKNOWN})
 
 
@@ -209,6 +201,16 @@ def near_their_hour(patterns: Sequence[PatternItem], population: Population) -> 
     return mean(hits)
 
 
+def moment(user_id: int, at: datetime) -> tuple[int, str]:
+    """Name a message by its hour: the sender's clock runs on while it sends, the demo's does not."""
+    return user_id, f"{at:%F %H}"
+
+
+def delivered(outreach: Iterable[OutreachItem]) -> dict[tuple[int, str], OutreachItem]:
+    """Return what reached somebody, or may have, by `moment`."""
+    return {moment(keys.user_of(o.pk)[1], o.exposed_at): o for o in outreach if o.state in DELIVERED}
+
+
 def at_top_hours(reached: Iterable[Reached], acts: Sequence[Action]) -> float | None:
     """Return the share of messages sent at one of the three hours at which their user had been active most, [0, 1].
 
@@ -266,33 +268,38 @@ def predicted(figures: Mapping[str, Any]) -> Table:
 
 def helped(figures: Mapping[str, Any]) -> Table:
     """Show what the control groups say of each group, beside what the simulator knows."""
-    table = Table(title="Did writing help? Came back within a week, in points", title_justify="left", expand=True)
-    for heading in ("first message", "written to", "held out", "lift", "95 % interval", "", "truth"):
-        table.add_column(heading, justify="left" if heading in ("first message", "") else "right")
+    table = Table(title="Did writing help? Who came back within a week", title_justify="left", expand=True)
+    table.add_column("first message")
+    table.add_column("came back", no_wrap=True)
+    table.add_column("points", justify="right", no_wrap=True)
+    table.add_column("-100   0   +100", no_wrap=True, min_width=WHISKERS)
+    table.add_column("truth", justify="right", no_wrap=True)
+    unsaid = []
     for group, found in figures["experiment"].items():
-        if found["low"] is None:
+        name = "of any kind" if group == ALL else group.replace("_", " ")
+        if min(found["written_to"], found["held_out"]) < FEWEST_SHOWN:
+            unsaid.append(name)
             continue
         table.add_row(
-            "of any kind" if group == ALL else group.replace("_", " "),
-            f"{found['came_back_written_to']:.0%} of {found['written_to']}" if found["written_to"] else "nobody",
-            f"{found['came_back_held_out']:.0%} of {found['held_out']}" if found["held_out"] else "nobody",
-            "" if found["lift"] is None else f"{100 * found['lift']:+.0f}",
-            f"{100 * found['low']:+.0f} to {100 * found['high']:+.0f}",
+            name,
+            f"{found['came_back_written_to']:4.0%} of {found['written_to']:2} written to\n"
+            f"{found['came_back_held_out']:4.0%} of {found['held_out']:2} held out",
+            f"{100 * found['lift']:+.0f}\n{100 * found['low']:+.0f} to {100 * found['high']:+.0f}",
             whiskers(found["low"], found["lift"], found["high"], found["truth"]),
             f"{100 * found['truth']:+.0f}",
         )
-    table.caption = "| none   ━ interval   ● measured   ◆ true"
+    legend = "━ 95 % interval   ● measured   ◆ true, which only the simulator can know"
+    table.caption = f"{legend}\nheld out too seldom to say: {', '.join(unsaid)}" if unsaid else legend
     return table
 
 
 def whiskers(low: float, estimate: float | None, high: float, truth: float) -> Text:
     """Draw an interval from -1 to 1 with what is measured in it and what is true."""
-    width = 25
 
     def place(value: float) -> int:
-        return round((min(max(value, -1.0), 1.0) + 1) / 2 * (width - 1))
+        return round((min(max(value, -1.0), 1.0) + 1) / 2 * (WHISKERS - 1))
 
-    cells = [("━", "blue") if place(low) <= cell <= place(high) else (" ", "") for cell in range(width)]
+    cells = [("━", "blue") if place(low) <= cell <= place(high) else (" ", "") for cell in range(WHISKERS)]
     cells[place(0)] = ("|", "dim")
     if estimate is not None:
         cells[place(estimate)] = ("●", "bold")
@@ -300,16 +307,23 @@ def whiskers(low: float, estimate: float | None, high: float, truth: float) -> T
     return Text.assemble(*cells)
 
 
+def in_words(reason: str) -> str:
+    """Return a reason for a stranger; one that is not the gate's is shown as it is."""
+    try:
+        return Reason(reason).words
+    except ValueError:
+        return reason.replace("_", " ")
+
+
 def story(population: Population, ledger: Ledger, outreach: Sequence[OutreachItem], days: int) -> Panel | None:
     """Tell of somebody who left, was written to, and came back; None where nobody did."""
-    # The sender's clock runs on while it sends: the hour is what both records agree on.
-    sent = {(keys.user_of(o.pk)[1], f"{o.exposed_at:%F %H}"): o for o in outreach if o.state in DELIVERED}
+    sent = delivered(outreach)
     returned = [
         message
         for message in ledger.reached
         if message.user_id in ledger.risk
         and said_after(ledger.acts, message)
-        and sent[message.user_id, f"{message.at:%F %H}"].outreach_type == OutreachType.RE_ENGAGEMENT
+        and sent[moment(message.user_id, message.at)].outreach_type == OutreachType.RE_ENGAGEMENT
     ]
     if not returned:
         return None
@@ -319,7 +333,7 @@ def story(population: Population, ledger: Ledger, outreach: Sequence[OutreachIte
     per_day = Counter((act.at - population.start).days for act in mine)
     before = [act for act in mine if act.at < message.at]
     after = said_after(mine, message)
-    item = sent[message.user_id, f"{message.at:%F %H}"]
+    item = sent[moment(message.user_id, message.at)]
 
     def on(at: datetime) -> str:
         return f"day {(at - population.start).days + 1:2}, {at:%H:%M}"
@@ -370,7 +384,9 @@ def summarise(
     bad_answers = sum(count for status, count in ledger.answers.items() if status != 200)
     dead_items = sum(item.pk.startswith("DEAD#") for item in records.others)
     returned = {message.user_id for message in ledger.reached if said_after(ledger.acts, message)}
-    at_top = at_top_hours(ledger.reached, ledger.acts)
+    sent = delivered(records.outreach)
+    at_best_hour = [m for m in ledger.reached if sent[moment(m.user_id, m.at)].outreach_type in POINTLESS_ON_RETURN]
+    at_top = at_top_hours(at_best_hour, ledger.acts)
     return {
         "people": len(population.people),
         "updates_posted": ledger.answers.total(),
@@ -421,11 +437,11 @@ def show(
     reached.add_row("best hour learned to within an hour", f"{figures['best_hour_within_one']:.0%} of people")
     if figures["outreach_at_top3_hour"] is not None:
         at_top = f"{figures['outreach_at_top3_hour']:.0%} (12 % by chance)"
-        reached.add_row("sent at one of the user's three favourite hours", at_top)
+        reached.add_row("win-backs at one of the user's three favourite hours", at_top)
     why_not = Table(title="Why others were not (each time it was asked)", title_justify="left", expand=True)
     why_not.show_header = False
     for reason, count in sorted(figures["suppressed_by_reason"].items(), key=lambda pair: -pair[1]):
-        why_not.add_row(WORDS.get(reason, reason.replace("_", " ")), str(count))
+        why_not.add_row(in_words(reason), str(count))
     promises = Table(title="What must never happen", title_justify="left", expand=True, show_header=False)
     for key in PROMISES:
         style = "green" if figures[key] == 0 else "bold red"

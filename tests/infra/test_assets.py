@@ -12,7 +12,7 @@ from engagement.domain.champion import MODELS
 from infra import build
 
 FUNCTIONS = ("webhook", "pattern_updater", "scorer", "outreach_sender", "housekeeper", "trainer")
-WITH_MODELS = {"scorer", "housekeeper", "trainer"}
+WITH_MODELS = {"scorer", "outreach_sender", "housekeeper", "trainer"}
 HOST = "arm64" if platform.machine() in {"arm64", "aarch64"} else "x86_64"
 UNCHECKED_HASH = 1
 """PEP 552: the flags after the magic number say that the bytecode is trusted without a look at its source."""

@@ -79,7 +79,7 @@ def test_each_stage_is_a_stack_with_parameters_of_its_own() -> None:
         ({"type_control": "a lot"}, r"type_control is 'a lot'; write one percentage.*`-c type_control=100,"),
         ({"rollout": "100,spam=3"}, r"rollout is '100,spam=3'; write one percentage for all types"),
         ({"rollout": "100,re_engagement=101"}, r"rollout is '100,re_engagement=101'"),
-        ({"experiment": "Spring 2027"}, r"`experiment` is 'Spring 2027'.*`-c experiment=spring-2027`"),
+        ({"experiment": "Spring 2027"}, r"`experiment` is 'Spring 2027'.*`-c experiment=spring`"),
         ({"experiment": "a#b"}, r"`experiment` is 'a#b'"),
         ({"daily_budget": "-1"}, r"`daily_budget` is -1; it must be from 0"),
         ({"template_choice": "ucb"}, r"`template_choice` is 'ucb'; it can be thompson or fixed"),

@@ -101,7 +101,7 @@ def test_a_sent_outreach_costs_thirty_one_write_units_from_plan_to_settlement(bo
     assert bot.stored(key).settled_at is not None
 
 
-def test_a_held_out_one_costs_two_units_less_than_one_that_is_sent(bot: Any, meter: Meter) -> None:
+def test_one_that_is_held_out_costs_twenty_six(bot: Any, meter: Meter) -> None:
     """Commit and record are one transaction; nobody answers it, so that a return is one unit."""
     bot.user(7)
     units(meter)
@@ -117,6 +117,7 @@ def test_a_held_out_one_costs_two_units_less_than_one_that_is_sent(bot: Any, met
     assert units(meter) == [1]
     assert bot.settle(timedelta(days=8))["settled"] == 1
     assert units(meter) == [9]
+    assert 5 + 3 + 8 + 1 + 9 == 26
 
 
 def test_a_later_exposure_settles_for_less(bot: Any, meter: Meter) -> None:

@@ -43,8 +43,9 @@ class Histories:
         A Scan keeps a partition together, so no more than one user is held at a time. What is to be kept no longer at
         `now` is left out, and so is an interaction that this version cannot read: the pattern never saw it either.
 
-        The decision is the first about any message in the newest experiment that met the user. Later ones are of those
-        whom the earlier ones left there, in one arm more than in the other; and one of each user keeps them apart.
+        The decision is the newest that was the first of its kind: of any message at all, or of a type with a control
+        group of its own. Others are of those whom earlier ones left there, in one arm more than in the other; and one
+        of each user keeps them apart.
 
         Args:
             bot_id: the bot.
@@ -103,9 +104,8 @@ def _history(items: Iterator[dict[str, Any]], now: datetime) -> History:
 
 
 def _decision(settled: list[dict[str, Any]]) -> LoggedDecision | None:
-    """Return the newest of a user's settled outreach that can be learned from; of each experiment one is the first."""
-    firsts = [item for item in settled if ALL in item.get("first_of", {}).get("SS", ())]
-    for item in sorted(firsts, key=lambda item: int(item["exposed_at"]["N"]), reverse=True):
+    """Return the newest of a user's settled outreach that can be learned from."""
+    for item in sorted(settled, key=lambda item: int(item["exposed_at"]["N"]), reverse=True):
         if decision := _decision_of(OutreachItem.from_raw_data(item)):
             return decision
     return None
@@ -114,7 +114,8 @@ def _decision(settled: list[dict[str, Any]]) -> LoggedDecision | None:
 def _decision_of(item: OutreachItem) -> LoggedDecision | None:
     """Return a decision to learn from; None where the features are of another version, or the arm was not drawn."""
     row = uplift.row_of(item.context) if item.context else None
-    if row is None or item.outcomes_json is None or not 0 < item.treated_probability < 1:
+    probability = _sent_probability(item)
+    if row is None or item.outcomes_json is None or not 0 < probability < 1:
         return None
     outcomes = Outcomes.from_json(item.outcomes_json)
     lost = outcomes.blocked or outcomes.opted_out
@@ -123,11 +124,22 @@ def _decision_of(item: OutreachItem) -> LoggedDecision | None:
         row=row,
         planned_probability=uplift.planned_probability(item.context),
         sent=item.arm == Arm.TREATED,
-        sent_probability=item.treated_probability,
+        sent_probability=probability,
         returned=outcomes.returned_7d and not lost,
         lost=lost,
         covariate=item.covariate,
     )
+
+
+def _sent_probability(item: OutreachItem) -> float:
+    """Return with which probability it was drawn to be sent; 0 where what came before may differ between the arms."""
+    first_of = item.first_of or set()
+    if ALL in first_of:
+        return item.treated_probability
+    if item.outreach_type in first_of and item.measured_by_type and not item.in_control:
+        # Within the program the type's own draw is the first thing in which the arms differ.
+        return item.treated_probability / item.program_probability
+    return 0.0
 
 
 def _expired(item: dict[str, Any], now: datetime) -> bool:
