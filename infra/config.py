@@ -12,7 +12,7 @@ from typing import Any, Self
 from urllib.parse import urlparse
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from engagement.clients.llm import DEFAULT, DEFAULT_MODELS
+from engagement.domain.enhancement import DEFAULT, DEFAULT_MODELS
 from engagement.domain.experiment import Shares
 from engagement.domain.gate import EXPERIMENT_NAME, quiet_of
 from engagement.errors import SettingsError

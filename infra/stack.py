@@ -42,7 +42,7 @@ class RekindleStack(Stack):
         # Telegram -- update --> HTTP API --> webhook -- interaction --> table
         ingestion = Ingestion(self, "Ingestion", surroundings)
         webhook = ingestion.webhook
-        webhook.allow(GET, PUT, UPDATE, CHECK, on=table)
+        webhook.allow(GET, QUERY, PUT, UPDATE, CHECK, on=table)
         webhook.allow_secret(config.webhook_secret_parameter)
         webhook.allow_secret(config.webhook_previous_secret_parameter)
 

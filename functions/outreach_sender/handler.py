@@ -6,29 +6,28 @@ from pathlib import Path
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from engagement.clients import bots, llm, rescoring, secrets
-from engagement.domain import gate, planning, scores, templates, tick
+from engagement.domain import gate, planning, scores, tick
 from engagement.services import enhancing, outreach, transport
 from engagement.settings import OutreachSenderSettings
-from engagement.store import budgets, catalogue, keys, leases, outreaches, patterns, pauses, profiles, table
+from engagement.store import budgets, catalogue, leases, outreaches, patterns, pauses, profiles, table
 from engagement.telemetry import count, logger, metrics
 
 settings = OutreachSenderSettings.from_env()
 table.bind(settings.table_name)
-bot = bots.Bot(settings.bot_id, settings.bot_token_parameter, settings.telegram_api_url)
-bot.connect()  # another bot's token shows at the cold start, not at the first message
+bot = bots.Bot(settings.bot_id, settings.bot_token_parameter, settings.telegram_api_url).checked()
 rescorer = rescoring.Rescorer(settings.model_bucket, Path(__file__).parents[2] / "models" / "churn")
 read_key = partial(secrets.read_secret, settings.ai_key_parameter)
 provider = llm.provider_of(settings.ai_message_enhancement, settings.ai_model, settings.ai_api_url, read_key)
-spent, own = budgets.Budgets(), catalogue.Catalogue(settings.bot_id)
+spent = budgets.Budgets()
 enhancer = enhancing.Enhancer(provider, spent, bot_id=settings.bot_id, calls_per_day=settings.ai_daily_budget)
 service = outreach.ProactiveOutreachService(outreaches.Outreaches())
-delivery = transport.Transport(
+means = transport.Transport(
     profiles=profiles.Profiles(),
     patterns=patterns.Patterns(),
     pauses=pauses.Pauses(),
     leases=leases.Leases(),
     budgets=spent,
-    texts=lambda: templates.Texts(templates.own_templates(own.all(keys.TEMPLATE_PREFIX))),
+    texts=catalogue.Catalogue(settings.bot_id).texts,
     bot_id=settings.bot_id,
     policy=gate.Policy.of(settings, enabled=settings.outreach_enabled == "on"),
     connect=bot.connect,
@@ -43,8 +42,9 @@ delivery = transport.Transport(
 @metrics.log_metrics
 def handler(event: dict[str, object], context: LambdaContext) -> dict[str, object]:
     """Deliver one tick's share; returns what was done, as counts."""
-    share = tick.Tick.from_event(event)
-    done = service.deliver_due(share, lambda: context.get_remaining_time_in_millis() / 1e3, delivery)
-    count(done.metrics() | enhancer.take_report().metrics())
-    (logger.error if done.advice else logger.info)(done.advice or "outreach delivered", **done.as_dict())
-    return done.as_dict()
+    done = service.deliver_due(tick.Tick.from_event(event), lambda: context.get_remaining_time_in_millis() / 1e3, means)
+    rephrased = enhancer.take_report()
+    count(done.metrics() | rephrased.metrics())
+    summary = done.as_dict() | {"rephrased": rephrased.as_dict()}
+    (logger.error if done.advice else logger.info)(done.advice or "outreach delivered", **summary)
+    return summary

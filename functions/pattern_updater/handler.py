@@ -8,7 +8,7 @@ from aws_lambda_powertools.utilities.data_classes import DynamoDBStreamEvent
 from aws_lambda_powertools.utilities.data_classes.dynamo_db_stream_event import DynamoDBRecordEventName
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from engagement.domain import gate, templates
+from engagement.domain import gate
 from engagement.services import analyzer, milestones, planner, reactions
 from engagement.settings import PatternUpdaterSettings
 from engagement.store import awards, catalogue, interactions, keys, outreaches, patterns, profiles, scores, table
@@ -17,10 +17,9 @@ from engagement.telemetry import count, logger, metrics
 
 settings = PatternUpdaterSettings.from_env()
 table.bind(settings.table_name)
-own = catalogue.Catalogue(settings.bot_id)
 planning = planner.Planner(
     gate.Policy.of(settings, enabled=settings.outreach_enabled == "on"),
-    texts=lambda: templates.Texts(templates.own_templates(own.all(keys.TEMPLATE_PREFIX))),
+    texts=catalogue.Catalogue(settings.bot_id).texts,
     ai=settings.ai_message_enhancement != "off",
 )
 in_force = milestones.MilestonesInForce(Milestones(settings.bot_id).all)

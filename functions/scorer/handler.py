@@ -8,11 +8,11 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from engagement.clients.serving import serving_models
-from engagement.domain import gate, planning, templates, tick
+from engagement.domain import gate, planning, tick
 from engagement.services.planner import Planner, recent_performance
 from engagement.services.scoring import Scoring
 from engagement.settings import ScorerSettings
-from engagement.store import catalogue, censuses, keys, outreaches, profiles, scores, statistics, table
+from engagement.store import catalogue, censuses, outreaches, profiles, scores, statistics, table
 from engagement.telemetry import count, logger, metrics
 
 settings = ScorerSettings.from_env()
@@ -20,11 +20,10 @@ table.bind(settings.table_name)
 BUNDLED = Path(__file__).parents[2] / "models"
 CACHE = Path(tempfile.gettempdir()) / "champion"
 look_up = partial(serving_models, settings.model_bucket, BUNDLED, CACHE)
-own = catalogue.Catalogue(settings.bot_id)
 performance = partial(recent_performance, statistics.Statistics(), settings.bot_id)
 planner = Planner(
     gate.Policy.of(settings, enabled=settings.outreach_enabled == "on"),
-    texts=lambda: templates.Texts(templates.own_templates(own.all(keys.TEMPLATE_PREFIX))),
+    texts=catalogue.Catalogue(settings.bot_id).texts,
     performance=performance if settings.template_choice == "thompson" else None,
     ai=settings.ai_message_enhancement != "off",
 )

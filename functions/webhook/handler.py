@@ -15,19 +15,18 @@ from engagement.errors import SecretUnavailableError, StoreUnavailableError
 from engagement.services.front_door import TRY_AGAIN, FrontDoor, answer
 from engagement.services.reception import Reception
 from engagement.settings import WebhookSettings
-from engagement.store.dead_letters import DeadLetters
-from engagement.store.interactions import Interactions
-from engagement.store.profiles import Profiles
-from engagement.store.table import bind
+from engagement.store import dead_letters, interactions, profiles, table
 from engagement.telemetry import logger, metrics
+from functions.webhook.progress import progress_of
 
 settings = WebhookSettings.from_env()
-bind(settings.table_name)
+table.bind(settings.table_name)
 keep_days = settings.interaction_ttl_days
-stores = (Interactions(keep_days), Profiles(), DeadLetters(settings.bot_id))
+stores = (interactions.Interactions(keep_days), profiles.Profiles(), dead_letters.DeadLetters(settings.bot_id))
 rewords = settings.ai_message_enhancement != "off"
 replies = Replies(ConsentPolicy(settings.consent_policy), settings.store_text == "on", keep_days, rewords)
-reception = Reception(settings.bot_id, *stores, replies, FloodLimit(settings.flood_limit_per_minute))
+limit, progress = FloodLimit(settings.flood_limit_per_minute), partial(progress_of, settings.bot_id)
+reception = Reception(settings.bot_id, *stores, replies, limit, progress)
 current = partial(read_secret, settings.webhook_secret_parameter)
 previous = partial(read_secret, settings.webhook_previous_secret_parameter, missing_ok=True)
 door = FrontDoor(reception, current, previous, virtual_clock=settings.virtual_clock == "on")

@@ -10,7 +10,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from engagement.domain.experiment import Experiment, Shares
+from engagement.domain.outreach import Arm, OutreachType
 from infra.cli import main as cli
+from infra.cli import milestones, templates
+from infra.config import DeploymentConfig
 from infra.local import suite as local_suite
 from infra.local.emulator import environment
 from infra.local.suite import BOT_ID, LocalSuite
@@ -53,7 +57,8 @@ def store(suite: LocalSuite, monkeypatch: pytest.MonkeyPatch) -> str:
 def rekindle(suite: LocalSuite, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     """Run a command where the suite runs; returns what it printed."""
     monkeypatch.setattr(local_suite, "STATE_FILE", tmp_path / "local.json")
-    monkeypatch.setattr(cli.out, "width", 200)
+    for console in (cli.out, milestones.console, templates.console):
+        monkeypatch.setattr(console, "width", 200)
     state = suite.state()
     state.write(tmp_path / "local.json")
     # As after `eval "$(rekindle local env)"`.
@@ -71,6 +76,7 @@ def rekindle(suite: LocalSuite, store: str, tmp_path: Path, monkeypatch: pytest.
 
 
 _serials = itertools.count(1)
+_numbers = itertools.count(7_000_000_001)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,11 +143,26 @@ class Chat:
         return [message for message in self.received() if message.via == "http"]
 
 
+_DEPLOYED = DeploymentConfig(bot_id=BOT_ID)
+EXPERIMENT = Experiment(
+    name=_DEPLOYED.experiment,
+    control=_DEPLOYED.control_percent / 100,
+    type_control=Shares.parse(_DEPLOYED.type_control, "TYPE_CONTROL"),
+)
+
+
+def _drawn(user_id: int, *, control: bool) -> bool:
+    """Say whether a user is in the control group, or else held out of no type."""
+    arms = [EXPERIMENT.assign(BOT_ID, user_id, outreach_type) for outreach_type in OutreachType]
+    return arms[0].in_control if control else all(drawn.arm is Arm.TREATED for drawn in arms)
+
+
 @pytest.fixture
 def chat(suite: LocalSuite) -> Callable[..., Chat]:
-    """Open a chat with somebody new."""
+    """Open a chat with somebody new, who is written to whatever the type; or, on demand, never."""
 
-    def open_chat(first_name: str = "Ada") -> Chat:
-        return Chat(suite, updates.Person(7_000_000_000 + next(_serials), first_name))
+    def open_chat(first_name: str = "Ada", language_code: str = "en", *, control: bool = False) -> Chat:
+        user_id = next(number for number in _numbers if _drawn(number, control=control))
+        return Chat(suite, updates.Person(user_id, first_name, language_code))
 
     return open_chat

@@ -40,7 +40,7 @@ ALL = {"logs:CreateLogStream", "logs:PutLogEvents", "kms:Decrypt"}
 MAY = {
     "webhook": ALL
     | {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:ConditionCheckItem"}
-    | {"ssm:GetParameter"},
+    | {"dynamodb:Query", "ssm:GetParameter"},
     "pattern_updater": ALL
     | {"dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams"}
     | {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:ConditionCheckItem"}
@@ -303,10 +303,10 @@ def test_a_function_may_do_what_its_code_calls(stack: Any, name: str) -> None:
         for statement in granted(stack, role)
         if "dynamodb:Query" in listed(statement["Action"])
     }
-    # The table itself is asked for the census, the counters, a user's outreach and the operator's texts.
+    # The table itself is asked for the census, the counters, a user's outreach and the operator's definitions.
     due, itself = {f"/index/{keys.DUE_INDEX}"}, {"Arn"}
     both = dict.fromkeys(("scorer", "housekeeper", "outreach_sender"), due | itself)
-    assert queried == {**both, "pattern_updater": itself}.get(name, set())
+    assert queried == {**both, "pattern_updater": itself, "webhook": itself}.get(name, set())
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ import boto3
 import pytest
 
 from engagement.clients import llm
-from engagement.clients.llm import DEFAULT_MODELS, LanguageModel, provider_of
+from engagement.clients.llm import LanguageModel, provider_of
 from engagement.domain import enhancement
-from engagement.domain.enhancement import Enhanced, Failure, Request
+from engagement.domain.enhancement import DEFAULT_MODELS, Enhanced, Failure, Request
 from engagement.domain.outreach import OutreachType
 from engagement.errors import SecretUnavailableError, SettingsError
 from engagement.services import enhancing, sending
@@ -214,13 +214,23 @@ def test_a_key_that_takes_too_long_counts_as_well(model: FakeLanguageModel) -> N
 
 
 def test_calls_left_behind_are_bounded(model: FakeLanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that never lets go cannot collect our threads."""
+    """What never lets go cannot collect our threads: the next calls give up at once, and start nothing."""
     monkeypatch.setattr(llm, "MAX_UNDER_WAY", 2)
-    provider = opened("openai", model.url)
-    model.behave(Manner.TRICKLE_HEAD, times=None)
+    gate, begun = threading.Event(), threading.Semaphore(0)
+
+    def never() -> str:
+        begun.release()
+        gate.wait(30)
+        return KEY
+
+    provider = opened("openai", model.url, never)
     answers = [provider.complete(PROMPT, 0.05) for _ in range(4)]
+
     assert answers == [Failure.TIMEOUT] * 4
-    assert len(model.calls) <= 2
+    assert begun.acquire(timeout=5)
+    assert begun.acquire(timeout=5)
+    assert not begun.acquire(blocking=False)
+    gate.set()
 
 
 def test_no_redirect_is_followed(model: FakeLanguageModel, provider: LanguageModel) -> None:

@@ -25,16 +25,23 @@ from engagement import telemetry
 from engagement.clients import secrets
 from engagement.domain import callbacks
 from engagement.domain.outreach import OutreachType
+from engagement.domain.pattern_bytes import encode
 from engagement.domain.profile import Consent, Profile
 from engagement.domain.replies import TEXTS
 from engagement.errors import SettingsError
 from engagement.services.front_door import answer
+from engagement.services.milestones import MilestoneSeeder
 from engagement.settings import WebhookSettings
+from engagement.store import keys
 from engagement.store.interactions import Interactions
+from engagement.store.milestones import Milestones
 from engagement.store.profiles import Profiles
-from engagement.store.table import DeadLetterItem, InteractionItem, Item, ProfileItem
+from engagement.store.statistics import Statistics
+from engagement.store.table import DeadLetterItem, InteractionItem, Item, PatternItem, ProfileItem
 from functions.__main__ import invoke
 from infra.local.emulator import free_port
+from tests import builders
+from tests.builders import NOW
 
 SECRET, PREVIOUS = "local-webhook-secret-0001", "local-webhook-secret-0000"
 HEADER = "x-telegram-bot-api-secret-token"
@@ -982,3 +989,16 @@ def test_the_virtual_clock_is_for_the_local_aws_alone(hook: Hook) -> None:
 
     assert press("on") == virtual
     assert press("off") == datetime(2026, 11, 22, 9, 0, 1, tzinfo=UTC)
+
+
+def test_the_button_under_a_celebration_shows_what_comes_next(hook: Hook) -> None:
+    """Bars in an alert, of the milestones in force and of what the user did; a redelivery shows the same."""
+    MilestoneSeeder(BOT, Milestones(BOT), Statistics()).seed_default_milestones(now=NOW)
+    state = encode(builders.pattern_of(NOW - timedelta(hours=hour) for hour in range(8)))
+    PatternItem(keys.user(BOT, ADA), keys.PATTERN, state=state, version=1).save()
+
+    shown, again = (reply_of(hook.post("callback_go_progress")) for _ in range(2))
+
+    assert shown == again
+    assert shown["show_alert"] is True
+    assert shown["text"].splitlines()[0] == "Chatty Newcomer ▰▰▰▰▰▰▰▰▱▱ 8 / 10"

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -29,7 +30,9 @@ class EmptyTable:
         return None
 
 
-def pressed(sample: Sample, outreach_type: OutreachType, progress: Callable[[int], str] | None) -> dict[str, Any]:
+def pressed(
+    sample: Sample, outreach_type: OutreachType, progress: Callable[[int, datetime], str] | None
+) -> dict[str, Any]:
     """Press the useful button under an outreach; return the answer."""
     table: Any = EmptyTable()
     update = json.loads(sample("webhook/callback_go_progress")["body"])
@@ -45,7 +48,7 @@ def test_progress_is_shown_under_celebrations_alone(sample: Sample, outreach_typ
     """R57: the useful button does what it says, and asks nobody where it says something else."""
     asked: list[int] = []
 
-    def progress(user_id: int) -> str:
+    def progress(user_id: int, at: datetime) -> str:
         asked.append(user_id)
         return "Chatty newcomer ▓▓▓░░ 6/10"
 
@@ -59,7 +62,7 @@ def test_progress_is_shown_under_celebrations_alone(sample: Sample, outreach_typ
 
 @pytest.mark.parametrize("outreach_type", sorted(CELEBRATIONS))
 def test_without_progress_a_celebration_has_an_answer_too(sample: Sample, outreach_type: OutreachType) -> None:
-    for progress in (None, lambda _: ""):
+    for progress in (None, lambda *_: ""):
         assert pressed(sample, outreach_type, progress)["text"] == TEXTS[f"go_{outreach_type}"]["en"]
 
 

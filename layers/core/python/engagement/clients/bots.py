@@ -1,6 +1,7 @@
 """The bot itself at the Bot API: its token from SSM, checked to be its own."""
 
 from dataclasses import dataclass
+from typing import Self
 
 from engagement.clients.secrets import read_secret
 from engagement.clients.telegram import TelegramClient
@@ -20,6 +21,15 @@ class Bot:
     bot_id: int
     token_parameter: str
     api_url: str
+
+    def checked(self) -> Self:
+        """Return it once its token is known to be its own, so that another's shows at the cold start.
+
+        Raises:
+            SecretUnavailableError, SettingsError: as for `connect`.
+        """
+        self.connect()
+        return self
 
     def connect(self) -> TelegramClient:
         """Take the token as it is now: it may change between two runs, the bot it belongs to may not.

@@ -27,16 +27,9 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from requests.adapters import HTTPAdapter
 
-from engagement.domain.enhancement import Failure, Prompt
+from engagement.domain.enhancement import DEFAULT, DEFAULT_MODELS, Failure, Prompt
 from engagement.errors import SecretUnavailableError, SettingsError
 
-DEFAULT = "default"
-DEFAULT_MODELS = {
-    "bedrock": "global.amazon.nova-2-lite-v1:0",
-    "openai": "gpt-6-luna",
-    "anthropic": "claude-haiku-4-5",
-}
-"""The small, fast model of each provider in November 2026; Bedrock's may run in any AWS region ("us." stays there)."""
 DEFAULT_URLS = {"openai": "https://api.openai.com", "anthropic": "https://api.anthropic.com"}
 ANTHROPIC_VERSION = "2023-06-01"
 MAX_TOKENS = 400

@@ -23,6 +23,13 @@ from engagement.domain.languages import FALLBACK, LANGUAGES, primary
 from engagement.domain.outreach import OutreachType
 from engagement.domain.topics import CATALOGUE
 
+DEFAULT = "default"
+DEFAULT_MODELS = {
+    "bedrock": "global.amazon.nova-2-lite-v1:0",
+    "openai": "gpt-6-luna",
+    "anthropic": "claude-haiku-4-5",
+}
+"""The small, fast model of each provider in November 2026; Bedrock's may run in any AWS region ("us." stays there)."""
 NAME_CHARACTERS = 64
 MAX_CHARACTERS = 300
 """Visible ones; also of a template that is worth rephrasing."""

@@ -147,7 +147,7 @@ class Reception:
         dead_letters: DeadLetterStore,
         replies: Replies,
         flood_limit: FloodLimit,
-        progress: Callable[[int], str] | None = None,
+        progress: Callable[[int, datetime], str] | None = None,
     ) -> None:
         """Take what it works with.
 
@@ -158,7 +158,7 @@ class Reception:
             dead_letters: where they are kept.
             replies: what this deployment says.
             flood_limit: how many interactions of one user are stored.
-            progress: says of a user how far their next milestones are, as plain text, one a line.
+            progress: says of a user, at a time, how far their next milestones are: plain text, a line each.
         """
         self._bot_id = bot_id
         self._interactions = interactions
@@ -250,7 +250,7 @@ class Reception:
             self._profiles.snooze(bot_id, user_id, at + SNOOZE, at, contact)
             return self._replies.later_noted(update)
         if (outreach_type := callbacks.GONE_FOR.get(update.data)) is not None:
-            progress = self._progress(user_id) if self._progress and outreach_type in CELEBRATIONS else None
+            progress = self._progress(user_id, at) if self._progress and outreach_type in CELEBRATIONS else None
             return self._replies.gone(update, outreach_type, progress)
         if update.data in (callbacks.LEARNING_YES, callbacks.LEARNING_NO):
             granted = update.data == callbacks.LEARNING_YES

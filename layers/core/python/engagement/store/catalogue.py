@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from engagement.domain.templates import Texts, own_templates
 from engagement.store import keys
 from engagement.store.table import CatalogueItem, translated
 
@@ -36,6 +37,10 @@ class Catalogue:
         with translated():
             found = CatalogueItem.query(self._pk, CatalogueItem.sk.startswith(prefix), consistent_read=True)
             return {item.sk.removeprefix(prefix): json.loads(item.body) for item in found}
+
+    def texts(self) -> Texts:
+        """Return what users are written: the built-in texts and those of the operator's that can be read."""
+        return Texts(own_templates(self.all(keys.TEMPLATE_PREFIX)))
 
     def delete(self, prefix: str, name: str) -> None:
         """Forget a definition; nothing happens where there is none."""

@@ -23,7 +23,6 @@ the transaction that it happens in (`domain.statistics`).
 """
 
 import json
-import random
 import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
@@ -46,10 +45,13 @@ from engagement.store.statistics import count_in, of_moves
 from engagement.store.table import (
     CONDITION_FAILED,
     CONDITION_FAILED_REASON,
+    CONFLICT,
+    CONFLICT_REASON,
     TRANSACTION_CANCELLED,
     EpochSeconds,
     OutreachItem,
     ProfileItem,
+    back_off,
     connection,
     holds,
     translated,
@@ -62,8 +64,6 @@ TRIES = 6
 Two outreaches planned on one day, to users of one share, are counted in one item."""
 FIRST_PAUSE_SECONDS = 0.02
 
-CONFLICT = "TransactionConflictException"
-CONFLICT_REASON = "TransactionConflict"
 
 S = OutreachState
 OUTREACH, PROFILE = 0, 1
@@ -493,8 +493,7 @@ class Outreaches:
         return None
 
     def _give_way(self, attempt: int) -> None:
-        jitter = random.uniform(0.5, 1)  # noqa: S311 - it keeps rivals apart; nothing depends on nobody guessing it
-        self._sleep(FIRST_PAUSE_SECONDS * 2**attempt * jitter)
+        back_off(attempt, FIRST_PAUSE_SECONDS, self._sleep)
 
     def _read(self, key: OutreachKey) -> OutreachItem | None:
         with translated():

@@ -8,7 +8,7 @@ of an item that must exist says so (an update creates what is missing, and would
 import math
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -361,15 +361,16 @@ def holds(flag: BooleanAttribute, value: bool) -> Condition:
     return condition
 
 
-def back_off(attempt: int, seconds: float) -> None:
+def back_off(attempt: int, seconds: float, sleep: Callable[[float], None] = time.sleep) -> None:
     """Wait before the next attempt, twice as long each time and never as long as a rival that failed with us.
 
     Args:
         attempt: failed so far, from 1.
         seconds: about half of what to wait before the second attempt.
+        sleep: waits some seconds.
     """
     jitter = random.uniform(0.5, 1)  # noqa: S311 - it spreads load; nothing depends on nobody guessing it
-    time.sleep(seconds * 2**attempt * jitter)
+    sleep(seconds * 2**attempt * jitter)
 
 
 def keyed(model: type[Any], pk: str, sk: str) -> Any:
