@@ -39,6 +39,9 @@ SWITCHES = (
     "reserve_concurrency",
 )
 
+REGIONAL_PROFILES = ("us.", "us-gov.", "ca.", "eu.", "apac.", "jp.", "au.")
+"""Begin the names of Bedrock's profiles that run a model somewhere in a part of the world."""
+
 LOG_RETENTION_DAYS = (1, 3, 5, 7, 14, 30, 60, 90)
 """Those of CloudWatch's periods that suit logs without personal data."""
 
@@ -239,7 +242,7 @@ class DeploymentConfig:
             raise ConfigError(
                 f"`alarm_email` is {self.alarm_email!r}; type an address: `-c alarm_email=you@example.com`"
             )
-        if self.ai_message_enhancement == "bedrock" and re.match(r"[a-z]{2,5}\.", self.bedrock_model):
+        if self.ai_message_enhancement == "bedrock" and self.bedrock_model.startswith(REGIONAL_PROFILES):
             raise ConfigError(
                 f"`ai_model` is {self.ai_model!r}: the permission names exact models, so use one of your region or a "
                 f"profile that begins with global.: `-c ai_model={DEFAULT_MODELS['bedrock']}`"

@@ -12,6 +12,7 @@ from aws_cdk import aws_cloudwatch_actions as actions
 from constructs import Construct
 
 from infra.alerts import Alerts
+from infra.config import DeploymentConfig
 from infra.function import METRICS_NAMESPACE, EngagementFunction
 
 
@@ -29,6 +30,7 @@ class Monitoring(Construct):
         alerts: Alerts,
         api_stage: apigatewayv2.HttpStage,
         functions: Sequence[EngagementFunction],
+        config: DeploymentConfig,
     ) -> None:
         super().__init__(scope, construct_id)
         named = {function.name: function.function for function in functions}
@@ -70,6 +72,14 @@ class Monitoring(Construct):
         ):
             self._alarm(metric, _daily(metric), threshold=threshold, meaning=meaning)
 
+        if config.ai_message_enhancement != "off" and config.ai_daily_budget:
+            self._alarm(
+                "LlmCalls",
+                _own("LlmCalls", "outreach_sender", period=Duration.days(1)),
+                threshold=config.ai_daily_budget,
+                meaning="The day's calls of the language model are used up; messages go out as their templates are.",
+            )
+
         dashboard = cloudwatch.Dashboard(self, "Dashboard")
         dashboard.add_widgets(cloudwatch.AlarmStatusWidget(title="Alarms", alarms=self._alarms, width=24))
         dashboard.add_widgets(
@@ -91,6 +101,19 @@ class Monitoring(Construct):
                     _own("OutreachSuppressed", "outreach_sender"),
                     _own("OutreachFailed", "outreach_sender"),
                 ],
+            ),
+        )
+        dashboard.add_widgets(
+            cloudwatch.GraphWidget(
+                title="Held out, and answered of what was sent",
+                width=12,
+                left=[_own("OutreachHeldOut", "outreach_sender"), _own("OutreachAnswered", "pattern_updater")],
+                right=[_own("ResponseRate", "housekeeper", "Average", Duration.days(1))],
+            ),
+            cloudwatch.GraphWidget(
+                title="Awards and outcomes",
+                width=12,
+                left=[_own("MilestonesAwarded", "pattern_updater"), _own("OutreachSettled", "housekeeper")],
             ),
         )
         dashboard.add_widgets(

@@ -80,7 +80,7 @@ class RekindleStack(Stack):
         trainer.allow_models("s3:GetObject", "s3:PutObject")
 
         functions = (webhook, pattern_updater, scorer, sender, housekeeper, trainer)
-        Monitoring(self, "Monitoring", alerts=alerts, api_stage=ingestion.stage, functions=functions)
+        Monitoring(self, "Monitoring", alerts=alerts, api_stage=ingestion.stage, functions=functions, config=config)
         for name, value in {
             "WebhookUrl": ingestion.webhook_url,
             "TableName": storage.table.table_name,

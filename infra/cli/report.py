@@ -66,7 +66,7 @@ def rendered(figures: Mapping[str, Any], lifts: Sequence[Lift], experiment: str,
         Padding(_performance(figures), (0, 2)),
     ]
     if figures["template_performance"]:
-        parts += [Text("\nTexts, by how often they were answered", "bold"), Padding(_templates(figures), (0, 2))]
+        parts += [Text("\nTexts, the most sent first", "bold"), Padding(_templates(figures), (0, 2))]
     parts.append(Text(f'\nWhat it changes (experiment "{experiment}", since it began)', "bold"))
     if not lifts:
         nothing = "Nothing is known yet: outcomes count 8 days after a message was sent, or held out."

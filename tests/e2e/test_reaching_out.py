@@ -1,4 +1,4 @@
-"""The deployed stack reaches out: milestones, mood, control groups, buttons, what came of it, and what operators see."""
+"""The deployed stack reaches out: milestones, mood, control groups, buttons, what came of it, what operators see."""
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -270,7 +270,7 @@ def test_whoever_is_in_the_control_group_is_recorded_and_charged_but_never_writt
 def test_answers_are_kept_settled_after_a_week_and_reported_by_group(
     suite: LocalSuite, rekindle: Rekindle, chat: OpenChat
 ) -> None:
-    """An answer within a day responds to what was sent; eight days later both arms are added up, and the counts hold."""
+    """An answer within a day responds to what was sent; after eight days both arms are added up; the counts hold."""
     # Given: one who was written to and answers, one who was not and writes anyway
     day = FIRST_DAY + 5 * DAY
     written, held = chat(), chat(control=True)
@@ -307,7 +307,7 @@ def test_answers_are_kept_settled_after_a_week_and_reported_by_group(
         assert (found.returned_24h, found.returned_7d, found.responded) == (True, True, responded)
         assert found.mood_after is not None
         assert found.mood_after > 0
-        assert not (found.blocked or found.opted_out)
+        assert found.blocked is found.opted_out is False
     assert not profile(written.user_id).awaiting
     assert not profile(held.user_id).awaiting
 
@@ -418,8 +418,8 @@ def test_operators_try_their_own_texts_before_users_get_them(
     name = "feature_suggestion.mine"
 
     added = rekindle(
-        *("templates", "add", "feature_suggestion", "mine", "Hello{name}! Have you <b>tried</b> {feature}?"),
-        *("--translation", "de=Hallo{name}! Schon <b>probiert</b>: {feature}?"),
+        *("templates", "add", "feature_suggestion", "mine", "Hello {name}! Have you <b>tried</b> {feature}?"),
+        *("--translation", "de=Hallo {name}! Schon <b>probiert</b>: {feature}?"),
     )
     try:
         listed = rekindle("templates", "list", "feature_suggestion")
@@ -433,12 +433,12 @@ def test_operators_try_their_own_texts_before_users_get_them(
 
     assert f"{name}: added; see it: rekindle templates preview {name}" in added
     assert next(line for line in listed.splitlines() if name in line).split("│")[2:4] == [" you       ", " de, en    "]
-    assert "Hello, Grace <hopper>! Have you tried voice messages?" in shown
+    assert "Hello Grace <hopper>! Have you tried voice messages?" in shown
     assert "[ Tell me more ]" in shown
-    assert "Schon probiert: Schach?" in german
+    assert "Hallo Ada! Schon probiert: Schach?" in german
     assert "[ Nicht mehr schreiben ]" in german
     (message,) = me.outreach()
-    assert message.text == "Hello, Grace <hopper>! Have you tried voice messages?"
+    assert message.text == "Hello Grace <hopper>! Have you tried voice messages?"
     assert STOP in labels(message)
     assert f"Sent to {me.user_id} as message {message.message_id}." in sent
     assert outreaches(me.user_id) == []

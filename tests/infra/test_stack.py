@@ -611,6 +611,17 @@ def test_the_flow_is_watched(stack: Any) -> None:
             assert dimension["Value"] in SETTINGS
 
 
+def test_a_language_models_spend_is_watched_where_there_is_one(stack: Any, chosen: Any) -> None:
+    """R87: the day's budget is the ceiling; that it was reached is worth knowing."""
+
+    def spend(of: Any) -> list[Any]:
+        alarms = of.of_type("AWS::CloudWatch::Alarm").values()
+        return [(a["Threshold"], a["Period"], a["Statistic"]) for a in alarms if a["MetricName"] == "LlmCalls"]
+
+    assert spend(stack) == []
+    assert spend(chosen) == [(7, timedelta(days=1).total_seconds(), "Sum")]
+
+
 @pytest.mark.parametrize(("metric", "threshold"), [("ModelDegraded", 1), ("FeatureDrift", 0.2), ("ModelAgeDays", 35)])
 def test_a_model_that_is_judged_once_a_day_stays_in_alarm_for_the_day(
     stack: Any, metric: str, threshold: float

@@ -374,6 +374,29 @@ def test_beyond_the_days_budget_messages_wait_for_tomorrow(bot: Any) -> None:
     assert bot.run(midnight - bot.now).sent == 3
 
 
+def test_the_days_last_message_ends_the_budget_for_both_arms(bot: Any) -> None:
+    """Held-out ones take nothing of it; but were they held out today and the others tomorrow, the arms would differ."""
+    bot.policy = replace(bot.policy, budget=1)
+    bot.user(1)
+    bot.user(2)
+    bot.plan(1, priority=0.9)
+    held_out = bot.plan(2, arm=Arm.HELD_OUT, due_at=bot.now, expires_at=bot.now + 48 * HOUR)
+    # Whichever partition of the index comes first: the held-out one is looked at after the message was sent.
+    real_due = bot.outreaches.due
+    bot.outreaches = Hooked(
+        bot.outreaches,
+        due=lambda partition, now, limit: (
+            sorted((key for part in range(16) for key in real_due(part, now, limit)), key=lambda key: key.user_id)
+            if partition == 0
+            else []
+        ),
+    )
+    report = bot.run()
+
+    assert (report.sent, report.held_out, report.deferred) == (1, 0, 1)
+    assert bot.stored(held_out).due_at == (bot.now + 24 * HOUR).replace(hour=0)
+
+
 def test_a_budget_that_ends_too_late_for_a_message_suppresses_it(bot: Any) -> None:
     bot.policy = replace(bot.policy, budget=1)
     assert bot.budgets.take(bot.bot_id, "messages", bot.now.date(), 1)

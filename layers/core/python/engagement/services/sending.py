@@ -251,6 +251,9 @@ class Run:
             case Commit.COMMITTED if permit.held_out:
                 self._count("held_out")
             case Commit.COMMITTED:
+                with self._lock:
+                    # So that the last message of the day ends it for both arms at once.
+                    self._budget_left = max(0, self._budget_left - 1)
                 self._send(exposed, permit.profile, charge, markup)
             case Commit.LOST:
                 self._count("lost")
