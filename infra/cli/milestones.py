@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import click
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -48,17 +49,18 @@ def list_command(stage: str | None) -> None:
     if not in_force:
         console.print("None is in force yet; `rekindle milestones seed` starts with 20.")
         return
-    table = Table("milestone", "is shown as", "metric", "target", "category", "difficulty", "points", "since")
+    table = Table(
+        "milestone", "is shown as", "metric", "target", "level", "points", "since", box=box.SIMPLE, pad_edge=False
+    )
     for milestone in sorted(in_force, key=lambda m: (m.difficulty_level, m.points, m.milestone_name)):
         table.add_row(
             f"{milestone.milestone_name}{' (own)' if milestone.custom else ''}",
             escape(milestone.display_name),
             milestone.metric_name,
             f"{milestone.target_value:g}",
-            milestone.category,
             str(milestone.difficulty_level),
             str(milestone.points),
-            f"{milestone.seeded_at:%Y-%m-%d %H:%M}" if milestone.seeded_at else "",
+            f"{milestone.seeded_at:%Y-%m-%d}" if milestone.seeded_at else "",
         )
     console.print(table)
 

@@ -24,7 +24,7 @@ WORDS = {
 }
 STYLES = {Verdict.HELPS: "bold green", Verdict.HARMS: "bold red", Verdict.UNKNOWN: "dim"}
 WORTH_SEEING = 0.05
-"""The effect whose price in users is told: five points."""
+"""The effect whose price in users is told, and the harm from which "none shown" would be too much said: five points."""
 BAR = 13
 """Columns of an interval's picture; odd, so that nought has one in the middle."""
 SHOWN_TEMPLATES = 8
@@ -127,7 +127,10 @@ def _harm(effect: Effect) -> tuple[str, str]:
     if effect.verdict is Verdict.HARMS:
         found = f"{(effect.lift or 0) * 100:.1f} more {words} ({interval.low * 100:.1f} to {interval.high * 100:.1f})"
         return f"Harm: of 100 users written to, {found}.", STYLES[Verdict.HARMS]
-    return f"No harm shown: of 100 users written to, at most {interval.high * 100:.1f} more {words}.", ""
+    at_most = f"of 100 users written to, at most {interval.high * 100:.1f} more {words}"
+    if interval.high > WORTH_SEEING:
+        return f"Not known yet whether it harms: {at_most}.", "bold"
+    return f"No harm shown: {at_most}.", ""
 
 
 def _relative(effect: Effect) -> str:

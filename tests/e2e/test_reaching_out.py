@@ -1,7 +1,7 @@
 """The deployed stack reaches out: milestones, mood, control groups, buttons, what came of it, what operators see."""
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
 import pytest
@@ -16,14 +16,16 @@ from engagement.store import keys
 from engagement.store.milestones import Milestones
 from engagement.store.statistics import Statistics
 from engagement.store.table import AwardItem, OutreachItem, ProfileItem, bind
+from infra.cli import main, milestones, templates
 from infra.local.emulator import environment
 from infra.local.suite import BOT_ID, LocalSuite
 
 OpenChat = Callable[..., Any]
 Rekindle = Callable[..., str]
 HOUR, DAY, MINUTE = timedelta(hours=1), timedelta(days=1), timedelta(minutes=1)
-# Operators see the last weeks by the clock on the wall, so what they are shown has to lie there.
-FIRST_DAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - 28 * DAY
+# Ahead of what the other files say by the clock on the wall: a running copy looks for new milestones as time goes on.
+FIRST_DAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) + 2 * DAY
+LAST_DAY = FIRST_DAY + 24 * DAY
 ZONE = "Africa/Lagos"
 """An hour ahead of UTC, the whole year round."""
 MORNING = 7 * HOUR
@@ -51,12 +53,27 @@ def milestones_in_force(suite: LocalSuite) -> Iterator[None]:
         for name, value in environment(suite.endpoint).items():
             patch.setenv(name, value)
         bind(suite.table_name)
+        suite.wait_until_drained()
         seeder = MilestoneSeeder(BOT_ID, Milestones(BOT_ID), Statistics())
         for milestone in (FIVE, EIGHT):
             seeder.add(milestone, now=FIRST_DAY)
         yield
         for milestone in (FIVE, EIGHT):
             assert seeder.remove(milestone.milestone_name)
+
+
+@pytest.fixture
+def rekindle(suite: LocalSuite, rekindle: Rekindle, monkeypatch: pytest.MonkeyPatch) -> Rekindle:
+    """Run a command at the suite's time."""
+
+    class SuiteTime(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Any:
+            return suite.clock.now().astimezone(tz)
+
+    for module in (main, milestones, templates):
+        monkeypatch.setattr(module, "datetime", SuiteTime)
+    return rekindle
 
 
 def profile(user_id: int) -> ProfileItem:
@@ -137,7 +154,8 @@ def test_a_milestone_is_awarded_once_and_congratulated_once_in_open_hours(
     update = someone.message("/help", late)
     reaches(someone, 4, late - HOUR)
     suite.wait_until_drained()
-    assert awards(someone.user_id) == outreaches(someone.user_id) == []
+    assert not awards(someone.user_id)
+    assert not outreaches(someone.user_id)
     someone.posts(update, late)
     suite.wait_until_drained()
 
@@ -201,36 +219,6 @@ def insertions(suite: LocalSuite, user_id: int) -> dict[str, Any]:
         for number, row in enumerate(rows, 1)
     ]
     return {"Records": records}
-
-
-def test_a_milestone_put_into_force_later_congratulates_nobody_for_the_past(
-    suite: LocalSuite, rekindle: Rekindle, chat: OpenChat
-) -> None:
-    """R62: who had reached it gets it without a message; the operator reads what was awarded, and takes it back."""
-    someone = chat()
-    agrees(someone, FIRST_DAY + 2 * DAY)
-    reaches(someone, 4, FIRST_DAY + 2 * DAY + HOUR)
-
-    added = rekindle(
-        *("milestones", "add", "three_commands", "--display-name", "Three commands", "--description", "For three."),
-        *("--metric", "commands", "--target", "3", "--category", "commands", "--difficulty", "1", "--points", "50"),
-    )
-    try:
-        someone.says("hello", FIRST_DAY + 2 * DAY + 2 * HOUR)
-        suite.wait_until_drained()
-        listed, counted = rekindle("milestones", "list"), rekindle("milestones", "stats")
-    finally:
-        removed = rekindle("milestones", "remove", "three_commands")
-
-    assert awards(someone.user_id) == ["three_commands"]
-    assert outreaches(someone.user_id) == []
-    assert "Three commands is in force: commands from 3 on." in added
-    for words in ("is shown as", "three_commands (own)", "Five commands & more", "difficulty", "points", "since"):
-        assert words in listed
-    assert "3 milestones in force" in counted
-    assert next(line for line in counted.splitlines() if "three_commands" in line).split()[-2] == "1"
-    assert "three_commands is no longer awarded." in removed
-    assert "three_commands" not in rekindle("milestones", "list")
 
 
 # --- control groups and outcomes ---
@@ -312,7 +300,7 @@ def test_answers_are_kept_settled_after_a_week_and_reported_by_group(
     assert not profile(held.user_id).awaiting
 
     # Then: the operator reads it, and the counters are what the items say
-    report = rekindle("report", "--days", "400")
+    report = rekindle("report")
     for words in ('experiment "first"', "written to", "held out", "came back in 7 days", "milestone celebration"):
         assert words in report
     assert "Not known yet whether messages bring anybody back." in report
@@ -383,17 +371,18 @@ def test_a_mood_that_turns_down_brings_support_at_once_and_in_open_hours(
     assert outreaches(someone.user_id) == []
 
     # When: clearly unhappy messages, late at night
-    for minute in range(1, 15):
-        someone.says("I feel terrible and sad, everything is awful and I hate it.", night + minute * MINUTE)
+    said_at = night
+    while not outreaches(someone.user_id):
+        said_at += MINUTE
+        assert said_at < night + 15 * MINUTE
+        someone.says("I feel terrible and sad, everything is awful and I hate it.", said_at)
         suite.wait_until_drained()
-        if found := outreaches(someone.user_id):
-            break
 
     # Then: support is planned with the message that made it clear, for the next open hour
-    (planned,) = found
+    (planned,) = outreaches(someone.user_id)
     assert planned.outreach_type == OutreachType.MOOD_SUPPORT
     assert planned.trigger == "mood_declining"
-    assert planned.planned_at == night + minute * MINUTE
+    assert planned.planned_at == said_at
     assert planned.send_after == FIRST_DAY + 21 * DAY + MORNING
     sends(suite, night + HOUR)
     assert someone.outreach() == []
@@ -406,7 +395,7 @@ def test_a_mood_that_turns_down_brings_support_at_once_and_in_open_hours(
     assert said == "I am here. Take your time, and write whatever you like."
 
 
-# --- texts ---
+# --- what operators choose ---
 
 
 def test_operators_try_their_own_texts_before_users_get_them(
@@ -444,3 +433,35 @@ def test_operators_try_their_own_texts_before_users_get_them(
     assert outreaches(me.user_id) == []
     assert f"{name}: removed." in removed
     assert name not in rekindle("templates", "list")
+
+
+def test_a_milestone_put_into_force_later_congratulates_nobody_for_the_past(
+    suite: LocalSuite, rekindle: Rekindle, chat: OpenChat
+) -> None:
+    """R62: who had reached it gets it without a message; the operator reads what was awarded, and takes it back."""
+    someone = chat()
+    agrees(someone, LAST_DAY + 8 * HOUR)
+    for minute in range(3):
+        someone.says("hello", LAST_DAY + 9 * HOUR + minute * MINUTE)
+    suite.wait_until_drained()
+
+    added = rekindle(
+        *("milestones", "add", "three_greetings", "--display-name", "Three greetings", "--description", "For three."),
+        *("--metric", "greetings", "--target", "3", "--category", "greetings", "--difficulty", "1", "--points", "50"),
+    )
+    try:
+        someone.says("what a day", LAST_DAY + 10 * HOUR)
+        suite.wait_until_drained()
+        listed, counted = rekindle("milestones", "list"), rekindle("milestones", "stats")
+    finally:
+        removed = rekindle("milestones", "remove", "three_greetings")
+
+    assert awards(someone.user_id) == ["three_greetings"]
+    assert not outreaches(someone.user_id)
+    assert "Three greetings is in force: greetings from 3 on." in added
+    for words in ("is shown as", "three_greetings (own)", FIVE.display_name, "difficulty", "points", "since"):
+        assert words in listed
+    assert "3 milestones in force" in counted
+    assert next(line for line in counted.splitlines() if "three_greetings" in line).split("│")[2].strip() == "1"
+    assert "three_greetings is no longer awarded." in removed
+    assert "three_greetings" not in rekindle("milestones", "list")

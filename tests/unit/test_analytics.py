@@ -182,7 +182,7 @@ def test_the_page_says_benefit_and_harm_side_by_side() -> None:
     assert "Of 100 users written to, 11.0 more come back within 7 days (5.7 to 16.3), +38%" in shown
     assert "No harm shown: of 100 users written to, at most 1.5 more blocked the bot." in shown
     assert "Harm: of 100 users written to, 1.7 more stopped messages (0.2 to 2.8)." in shown
-    assert "9,000 of 10,000 users are in the arm written to; 9,000 were expected: as drawn." in shown
+    assert "9,000 of 10,000 users are in the arm written to; 9,000.0 were expected: as drawn." in shown
 
 
 def test_the_page_says_what_too_few_users_cannot_show() -> None:
@@ -191,6 +191,12 @@ def test_the_page_says_what_too_few_users_cannot_show() -> None:
     assert "Not known yet whether messages bring anybody back." in shown
     assert "With 412 users (371 written to, 41 held out) this can only see effects above" in shown
     assert "To see an effect of 5 points takes" in shown
+
+
+def test_the_page_gives_no_all_clear_where_harm_could_be_large() -> None:
+    shown = page({"all": SMALL})
+
+    assert "Not known yet whether it harms: of 100 users written to, at most 7.1 more stopped messages." in shown
 
 
 def test_the_page_claims_nothing_where_the_split_is_broken() -> None:

@@ -311,7 +311,7 @@ class Balance:
         """It, for a stranger."""
         users = self.treated + self.held_out
         split = (
-            f"{self.treated:,} of {users:,} users are in the arm written to; {self.expected_treated:,.0f} were expected"
+            f"{self.treated:,} of {users:,} users are in the arm written to; {self.expected_treated:,.1f} were expected"
         )
         return f"{split}: {'an arm loses users, find out why' if self.broken else 'as drawn'}"
 

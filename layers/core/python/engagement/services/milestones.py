@@ -53,7 +53,8 @@ class MilestonesInForce:
         Raises:
             StoreUnavailableError: they are to be read, and DynamoDB is in trouble.
         """
-        if self._read_at is None or now - self._read_at >= FRESH_FOR:
+        # Events are not always in the order of time: an earlier one is as far away as a later one.
+        if self._read_at is None or abs(now - self._read_at) >= FRESH_FOR:
             self._found, self._read_at = self._read(), now
         return self._found
 

@@ -54,7 +54,9 @@ class Reconciler:
         self._counters = counters
 
     def reconcile(self, now: datetime, progress: Callable[[int], None] = lambda _: None) -> Reconciliation:
-        """Compare every counter of the last 350 days, the gauges and the sums of all experiments with the items.
+        """Compare every counter of the last 350 days, the gauges and the sums of experiments with the items.
+
+        An experiment that began more than 350 days ago is left out: its first outreach is no longer there.
 
         It reads the whole table: a question for an operator, not for every tick.
 
@@ -67,13 +69,18 @@ class Reconciler:
         """
         moves: Counter[tuple[date | None, str]] = Counter()
         sums: dict[tuple[str, str], Counter[str]] = {}
+        began: dict[str, datetime] = {}
         for number, record in enumerate(self._records.all(self._bot_id), 1):
             moves.update(_moves(record))
+            if isinstance(record, CountedOutreach):
+                name = record.outreach.experiment
+                began[name] = min(began.get(name, now), record.outreach.planned_at)
             if isinstance(record, CountedOutreach) and record.outcomes:
                 for group, increment in increments(record.outreach, record.outcomes).items():
                     sums.setdefault((record.outreach.experiment, group), Counter()).update(increment)
             progress(number)
-        return self._compare(moves, sums, now)
+        whole = {experiment for experiment, at in began.items() if at > now - BACK}
+        return self._compare(moves, {key: sum_ for key, sum_ in sums.items() if key[0] in whole}, now)
 
     def _compare(
         self,
