@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import botocore.session
 import pytest
+from botocore.loaders import create_loader
 
 from engagement.clients import secrets
 from infra.local.emulator import Emulator, environment
@@ -38,6 +40,15 @@ def sample() -> Callable[[str], dict[str, Any]]:
         return event
 
     return load
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _descriptions_of_aws_are_read_once() -> Iterator[None]:
+    """Most tests make clients of their own, and each would read the same files again for 40 ms."""
+    shared = create_loader()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(botocore.session, "create_loader", lambda *_: shared)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -50,7 +50,7 @@ def list_command(stage: str | None) -> None:
         console.print("None is in force yet; `rekindle milestones seed` starts with 20.")
         return
     table = Table(
-        "milestone", "is shown as", "metric", "target", "level", "points", "since", box=box.SIMPLE, pad_edge=False
+        "milestone", "is shown as", "metric", "target", "difficulty", "points", "since", box=box.SIMPLE, pad_edge=False
     )
     for milestone in sorted(in_force, key=lambda m: (m.difficulty_level, m.points, m.milestone_name)):
         table.add_row(
