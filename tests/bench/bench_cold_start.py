@@ -32,7 +32,7 @@ FUNCTIONS = {
     "housekeeper": settings.HousekeeperSettings,
     "trainer": settings.TrainerSettings,
 }
-CARRIED = {"scorer": MODELS, "housekeeper": ("churn",), "trainer": MODELS}
+CARRIED = {"scorer": MODELS, "outreach_sender": ("churn",), "housekeeper": ("churn",), "trainer": MODELS}
 
 
 def main() -> None:
@@ -69,6 +69,7 @@ def settings_of(cls: type[settings.Settings]) -> dict[str, str]:
     sample = {str: "off", int: "1", float: "1"}
     env = {field.name.upper(): sample[field.type] for field in fields(cls)}
     env |= {"CONSENT_POLICY": "ask", "ML_PREDICTION_ENABLED": "on", "BOT_TOKEN_PARAMETER": TOKEN_PARAMETER}
+    env |= {"ROLLOUT": "100", "TYPE_CONTROL": "10"}
     return env | {"POWERTOOLS_SERVICE_NAME": "bench", "POWERTOOLS_METRICS_NAMESPACE": "bench"}
 
 
