@@ -6,16 +6,15 @@ with FakeLanguageModel() as model:
     model.behave(Manner.SAY, says="send t.me/x", times=None)
 """
 
-import contextlib
 import json
-import socket
-import sys
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any, Self, cast
+
+from infra.local.loopback import LoopbackServer
 
 DRIP_SECONDS = 0.02
 FLOOD_CHUNK = b" " * 65_536
@@ -155,38 +154,12 @@ class FakeLanguageModel:
             return self._behaviours.pop(0) if self._behaviours else self._usual
 
 
-class _Server(ThreadingHTTPServer):
+class _Server(LoopbackServer):
     daemon_threads = True
-    request_queue_size = 128
 
     def __init__(self, model: FakeLanguageModel) -> None:
         self.model = model
-        self.stopping = threading.Event()
-        self._open: set[socket.socket] = set()
-        self._open_lock = threading.Lock()
-        super().__init__(("127.0.0.1", 0), _Handler)
-
-    def get_request(self) -> tuple[socket.socket, Any]:
-        request, address = super().get_request()
-        with self._open_lock:
-            self._open.add(request)
-        return request, address
-
-    def shutdown_request(self, request: Any) -> None:
-        with self._open_lock:
-            self._open.discard(request)
-        super().shutdown_request(request)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing when a client went away: clients that lose patience are what this server is for."""
-        if not isinstance(sys.exception(), OSError):
-            super().handle_error(request, client_address)
-
-    def cut_off(self) -> None:
-        with self._open_lock:
-            for request in self._open:
-                with contextlib.suppress(OSError):
-                    request.shutdown(socket.SHUT_RDWR)
+        super().__init__(0, _Handler)
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -5,22 +5,21 @@ with FakeTelegram("123456:token") as telegram:
     assert telegram.messages[0].text == "hello"
 """
 
-import contextlib
 import json
 import os
 import socket
 import struct
-import sys
 import threading
 import time
 import urllib.parse
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any, Self, cast
 
+from infra.local.loopback import LoopbackServer
 from infra.local.telegram.bot_api import BotApi
 from infra.local.telegram.courier import ANSWER_SECONDS, CLOSED, Answer, Attempt, Connections, Courier
 from infra.local.telegram.methods import Call, Methods, Reply, SentMessage, most_within
@@ -281,41 +280,12 @@ class FakeTelegram:
         return method
 
 
-class _Server(ThreadingHTTPServer):
+class _Server(LoopbackServer):
     daemon_threads = False
-    request_queue_size = 128
 
     def __init__(self, port: int, telegram: FakeTelegram) -> None:
         self.telegram = telegram
-        self.stopping = threading.Event()
-        self.accepted = 0
-        self._open: set[socket.socket] = set()
-        self._open_lock = threading.Lock()
-        super().__init__(("127.0.0.1", port), _Handler)
-
-    def get_request(self) -> tuple[socket.socket, Any]:
-        request, address = super().get_request()
-        with self._open_lock:
-            self._open.add(request)
-            self.accepted += 1
-        return request, address
-
-    def shutdown_request(self, request: Any) -> None:
-        with self._open_lock:
-            self._open.discard(request)
-        super().shutdown_request(request)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing when a client went away: clients that lose patience are what this server is for."""
-        if not isinstance(sys.exception(), OSError):
-            super().handle_error(request, client_address)
-
-    def cut_off(self) -> None:
-        """End every open connection, so that no thread goes on waiting for a request."""
-        with self._open_lock:
-            for request in self._open:
-                with contextlib.suppress(OSError):
-                    request.shutdown(socket.SHUT_RDWR)
+        super().__init__(port, _Handler)
 
 
 class _Handler(BaseHTTPRequestHandler):

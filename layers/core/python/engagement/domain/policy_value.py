@@ -48,7 +48,25 @@ class Logged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PolicyValue:
+class _Estimate:
+    """A value and how far off it may be; nan where it was refused."""
+
+    value: float
+    standard_error: float
+
+    @property
+    def low(self) -> float:
+        """Lower end of the 95 % interval."""
+        return self.value - Z_95 * self.standard_error
+
+    @property
+    def high(self) -> float:
+        """Upper end of the 95 % interval."""
+        return self.value + Z_95 * self.standard_error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyValue(_Estimate):
     """What a policy would bring per person.
 
     Attributes:
@@ -60,22 +78,10 @@ class PolicyValue:
         reason: why it was refused, in words; None where it was not.
     """
 
-    value: float
-    standard_error: float
     messages: float
     blocks: float
     effective_sample: float
     reason: str | None = None
-
-    @property
-    def low(self) -> float:
-        """Lower end of the 95 % interval."""
-        return self.value - Z_95 * self.standard_error
-
-    @property
-    def high(self) -> float:
-        """Upper end of the 95 % interval."""
-        return self.value + Z_95 * self.standard_error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,7 +199,7 @@ class Taken:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TextPolicyValue:
+class TextPolicyValue(_Estimate):
     """What another way of choosing texts would bring per message.
 
     Attributes:
@@ -205,21 +211,9 @@ class TextPolicyValue:
         reason: why it was refused, in words; None where it was not.
     """
 
-    value: float
-    standard_error: float
     effective_sample: float
     clipped: int
     reason: str | None = None
-
-    @property
-    def low(self) -> float:
-        """Lower end of the 95 % interval."""
-        return self.value - Z_95 * self.standard_error
-
-    @property
-    def high(self) -> float:
-        """Upper end of the 95 % interval."""
-        return self.value + Z_95 * self.standard_error
 
 
 def text_policy_value(
