@@ -18,6 +18,8 @@ from engagement.domain.webhook import ALLOWED_UPDATES
 from engagement.errors import TelegramApiError
 from infra.local.telegram import bot_api, outcomes, updates
 from infra.local.telegram.courier import Attempt
+from infra.local.telegram.methods import Bubble
+from infra.local.telegram.phone import columns, phone
 from infra.local.telegram.server import FakeTelegram
 from infra.local.telegram.updates import Person
 
@@ -512,6 +514,275 @@ def test_tokens_and_methods_that_do_not_exist(telegram: FakeTelegram, path: str,
     answer = requests.get(telegram.url + path, timeout=5)
     telegram.problems.clear()
     assert (answer.status_code, answer.json()["ok"]) == (status, status == 200)
+
+
+def test_a_webhook_without_an_address_is_none_and_leaves_the_kinds_alone(telegram: FakeTelegram, hook: Hook) -> None:
+    """R11, R121: only a call with an address changes the list, as in the real server's do_set_webhook."""
+    call(telegram, "setWebhook", url=hook.url, secret_token=SECRET, allowed_updates=["message"])
+    call(telegram, "setWebhook", url="", allowed_updates=["poll"])
+    assert (telegram.webhook.url, telegram.webhook.secret_token) == ("", "")
+    assert telegram.webhook.allowed_updates == ("message",)
+
+
+# --- menus ------------------------------------------------------------------------------------------------------------
+
+STOP, HALT = [{"command": "stop", "description": "Stop"}], [{"command": "stop", "description": "Halt"}]
+PRIVATE = {"type": "all_private_chats"}
+
+
+def test_each_scope_and_language_has_a_menu_of_its_own(telegram: FakeTelegram) -> None:
+    """R121: getMyCommands tells exactly the one asked for, and no other in its place."""
+    call(telegram, "setMyCommands", commands=STOP)
+    call(telegram, "setMyCommands", commands=HALT, language_code="de")
+    call(telegram, "setMyCommands", commands=HALT, scope=PRIVATE)
+    call(telegram, "setMyCommands", commands=HALT, scope={"type": "chat", "chat_id": 7}, language_code="")
+    for params, menu in (
+        ({}, STOP),
+        ({"scope": {"type": "default"}, "language_code": ""}, STOP),
+        ({"language_code": "de"}, HALT),
+        ({"language_code": "fr"}, []),
+        ({"scope": PRIVATE}, HALT),
+        ({"scope": PRIVATE, "language_code": "de"}, []),
+        ({"scope": {"type": "chat", "chat_id": 7}}, HALT),
+        ({"scope": {"type": "chat", "chat_id": 8}}, []),
+    ):
+        assert call(telegram, "getMyCommands", **params)["result"] == menu
+    call(telegram, "deleteMyCommands", language_code="de")
+    call(telegram, "deleteMyCommands", scope=PRIVATE)
+    assert (telegram.commands, telegram.menu("de"), telegram.menu(scope=PRIVATE)) == (STOP, [], [])
+
+
+@pytest.mark.parametrize(
+    ("params", "description"),
+    [
+        ({"language_code": "deu"}, "Bad Request: invalid language code specified"),
+        ({"language_code": "DE"}, "Bad Request: invalid language code specified"),
+        ({"scope": {"type": "chat"}}, "Bad Request: can't parse BotCommandScope: Can't find field \"chat_id\""),
+        ({"scope": {"type": "all"}}, "Bad Request: can't parse BotCommandScope: Unsupported type specified"),
+    ],
+)
+def test_a_menu_is_of_a_scope_and_a_language_that_exist(
+    telegram: FakeTelegram, params: dict[str, Any], description: str
+) -> None:
+    for method in ("getMyCommands", "deleteMyCommands"):
+        assert call(telegram, method, **params)["description"] == description
+    telegram.problems.clear()  # the specification complains of some of these as well
+
+
+# --- a chat as a person sees it ---------------------------------------------------------------------------------------
+
+
+def test_an_edit_changes_what_the_user_sees(connected: FakeTelegram, client: TelegramClient) -> None:
+    """The order stays, what was there before is remembered, and buttons that are not sent again are gone."""
+    client.send_message(7, "first", reply_markup=markup(callback_data="x"))
+    client.send_message(7, "second")
+    params = {"chat_id": 7, "message_id": 1, "text": "<b>edited</b>", "parse_mode": "HTML"}
+    answer = call(connected, "editMessageText", **params)["result"]
+    assert (answer["message_id"], answer["text"], answer["edit_date"]) == (1, "edited", T0)
+    call(connected, "editMessageReplyMarkup", chat_id=7, message_id=2, reply_markup=markup(callback_data="y"))
+    first, second = connected.messages
+    assert (first.text, first.source, first.reply_markup) == ("edited", "<b>edited</b>", None)
+    assert (second.text, second.reply_markup) == ("second", markup(callback_data="y"))
+    assert [(old.text, old.reply_markup) for old in first.before] == [("first", markup(callback_data="x"))]
+    call(connected, "editMessageText", chat_id=7, message_id=1, text="again")
+    assert [old.text for old in connected.messages[0].before] == ["first", "edited"]
+
+
+def test_an_edit_in_the_webhooks_answer_is_executed(connected: FakeTelegram, hook: Hook) -> None:
+    """R14: the answer to a button may change the message above it."""
+    call(connected, "sendMessage", chat_id=ADA.user_id, text="Yes?", reply_markup=markup(callback_data="x"))
+    hook.answer = replying(method="editMessageText", chat_id=ADA.user_id, message_id=1, text="Noted.")
+    assert connected.post(pressed(1)).method == "editMessageText"
+    assert connected.chat(ADA.user_id) == [Bubble("bot", "Noted.")]
+
+
+@pytest.mark.parametrize(
+    ("method", "params", "description"),
+    [
+        ("editMessageText", {"message_id": 9, "text": "x"}, "message to edit not found"),
+        ("editMessageText", {"text": "x"}, "message identifier is not specified"),
+        ("editMessageText", {"message_id": 1, "text": "theirs"}, "message can't be edited"),
+        ("editMessageText", {"message_id": 2}, "message text is empty"),
+        ("editMessageText", {"message_id": 3, "text": "x"}, "there is no text in the message to edit"),
+        (
+            "editMessageText",
+            {"message_id": 2, "text": "hello", "reply_markup": markup(callback_data="x")},
+            "message is not modified: specified new message content and reply markup are exactly the same as a current "
+            "content and reply markup of the message",
+        ),
+        ("editMessageReplyMarkup", {"message_id": 9}, "message to edit not found"),
+        (
+            "editMessageReplyMarkup",
+            {"message_id": 3},
+            "message is not modified: specified new message content and reply markup are exactly the same as a current "
+            "content and reply markup of the message",
+        ),
+    ],
+)
+def test_an_edit_that_cannot_be_is_refused(
+    telegram: FakeTelegram, client: TelegramClient, method: str, params: dict[str, Any], description: str
+) -> None:
+    """In Telegram's words; the chat stays as it was."""
+    telegram.push(updates.message(1, ADA, "mine", date=T0, message_id=1))
+    client.send_message(ADA.user_id, "hello", reply_markup=markup(callback_data="x"))
+    client.send_document(ADA.user_id, "data.json", b"{}", "")
+    before = telegram.chat(ADA.user_id)
+    answer = call(telegram, method, chat_id=ADA.user_id, **params)
+    telegram.problems.clear()
+    assert (answer["error_code"], answer["description"]) == (400, f"Bad Request: {description}")
+    assert telegram.chat(ADA.user_id) == before
+
+
+def upload(telegram: FakeTelegram, content: bytes = b"{}", **params: Any) -> dict[str, Any]:
+    """Send a file as requests does."""
+    answer: dict[str, Any] = requests.post(
+        f"{telegram.url}/bot{TOKEN}/sendDocument",
+        data={"chat_id": "7", **params},
+        files={"document": ("data.json", content)},
+        timeout=5,
+    ).json()
+    return answer
+
+
+def test_a_file_arrives_with_its_caption(telegram: FakeTelegram) -> None:
+    """Name, bytes and buttons; the answer is a Message."""
+    params = {"caption": "<b>Yours</b>", "parse_mode": "HTML", "reply_markup": json.dumps(markup(callback_data="x"))}
+    result = upload(telegram, b"\x00\r\n--x", **params)["result"]
+    telegram.problems.clear()  # the specification would want objects, where a form has text
+    assert (result["document"]["file_name"], result["document"]["file_size"]) == ("data.json", 6)
+    assert (result["caption"], "text" in result) == ("Yours", False)
+    (message,) = telegram.messages
+    assert message.document is not None
+    assert (message.document.name, message.document.content) == ("data.json", b"\x00\r\n--x")
+    assert telegram.chat(7) == [Bubble("bot", "[file data.json]\nYours", (("Stop",),))]
+
+
+@pytest.mark.parametrize(
+    ("params", "description"),
+    [
+        ({}, "there is no document in the request"),
+        ({"document": "BQACAgIAAxk"}, "wrong remote file identifier specified"),
+    ],
+)
+def test_only_files_that_are_uploaded_can_be_sent(
+    telegram: FakeTelegram, params: dict[str, Any], description: str
+) -> None:
+    assert description in call(telegram, "sendDocument", chat_id=7, **params)["description"]
+    telegram.problems.clear()
+    assert telegram.messages == []
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("multipart/form-data", b"--x--"),
+        ("multipart/form-data; boundary=x", b"--x\r\nno end"),
+        ("multipart/form-data; boundary=x", b"--x\r\n\r\nnameless\r\n--x--"),
+        ("multipart/form-data; boundary=x", b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n\xff\r\n--x--'),
+    ],
+)
+def test_a_form_that_cannot_be_read_is_refused(telegram: FakeTelegram, content_type: str, body: bytes) -> None:
+    url, headers = f"{telegram.url}/bot{TOKEN}/sendDocument", {"Content-Type": content_type}
+    assert requests.post(url, data=body, headers=headers, timeout=5).status_code == 400
+    assert telegram.calls == []
+
+
+def test_scripts_and_blocks_hold_for_files_and_forwards_too(connected: FakeTelegram, client: TelegramClient) -> None:
+    """R48: as for texts; by chat first."""
+    connected.script(outcomes.too_many_requests(3), method="sendDocument")
+    connected.script(outcomes.DEACTIVATED, method="sendDocument", chat_id=7)
+    seen = [client.send_document(chat, "x", b"x", "").outcome.value for chat in (7, 8, 7, 8)]
+    assert seen == ["unreachable", "retry_later", "sent", "sent"]
+    connected.post(updates.blocked(1, ADA, date=T0, bot_id=BOT_ID))
+    assert client.send_document(ADA.user_id, "x", b"x", "").outcome is DeliveryOutcome.BLOCKED
+    forward = {"chat_id": ADA.user_id, "from_chat_id": 7, "message_id": 1}
+    assert call(connected, "forwardMessage", **forward)["error_code"] == 403
+
+
+def test_a_message_is_forwarded(connected: FakeTelegram, client: TelegramClient, hook: Hook) -> None:
+    """By a call or in a webhook's answer; words and file come along, buttons do not."""
+    forward = {"chat_id": BOB.user_id, "from_chat_id": ADA.user_id}
+    hook.answer = replying(method="forwardMessage", message_id=1, **forward)
+    assert connected.post(said(1, ADA, "help me")).method == "forwardMessage"
+    client.send_message(ADA.user_id, "<b>Hi</b>", reply_markup=markup(callback_data="x"))
+    client.send_document(ADA.user_id, "data.json", b"{}", "yours")
+    for message_id in (2, 3):
+        result = call(connected, "forwardMessage", message_id=message_id, **forward)["result"]
+        assert result["forward_origin"]["sender_user"]["id"] == BOT_ID
+    first, second, third = connected.received_by(BOB.user_id)
+    assert (first.text, first.via, first.params) == ("help me", "response", {**forward, "message_id": 1})
+    assert (second.text, second.reply_markup, second.via) == ("Hi", None, "http")
+    assert third.document is not None
+    assert (third.document.content, third.text) == (b"{}", "yours")
+
+
+def test_only_what_is_there_can_be_forwarded(telegram: FakeTelegram) -> None:
+    """A chat that this server never saw may hold anything; one that it knows ends with its newest message."""
+    telegram.push(said(1, ADA, "hello"))
+    answer = call(telegram, "forwardMessage", chat_id=7, from_chat_id=ADA.user_id, message_id=2)
+    assert answer["description"] == "Bad Request: message to forward not found"
+    assert call(telegram, "forwardMessage", chat_id=7, from_chat_id=99, message_id=5)["ok"]
+    assert [message.text for message in telegram.messages] == [""]
+
+
+def test_a_chat_has_two_sides(telegram: FakeTelegram, client: TelegramClient) -> None:
+    """In order; a redelivery says nothing twice, an edit changes what was said, a button press says nothing."""
+    first = updates.command(1, ADA, "/start", date=T0, message_id=1)
+    for update in (first, first, pressed(2)):
+        telegram.push(update)
+    client.send_message(ADA.user_id, "Welcome", reply_markup=markup(callback_data="x"))
+    second = updates.message(3, ADA, "thx", date=T0, message_id=3)
+    for update in (
+        second,
+        updates.edited(second, "thanks", update_id=4, edit_date=T0 + 1),
+        updates.sticker(5, ADA, date=T0, message_id=4),
+        updates.photo(6, ADA, date=T0, message_id=5, caption="look"),
+        updates.document(7, ADA, date=T0, message_id=6),
+        said(8, BOB, "elsewhere"),
+    ):
+        telegram.push(update)
+    assert telegram.chat(ADA.user_id) == [
+        Bubble("user", "/start"),
+        Bubble("bot", "Welcome", (("Stop",),)),
+        Bubble("user", "thanks"),
+        Bubble("user", "[sticker 😀]"),
+        Bubble("user", "[photo]\nlook"),
+        Bubble("user", "[file notes.pdf]"),
+    ]
+    assert telegram.chat(404) == []
+
+
+def test_a_chat_is_drawn_as_a_phone_shows_it() -> None:
+    """The bot on the left, the user on the right, buttons below."""
+    drawn = phone(
+        [
+            Bubble("user", "/start"),
+            Bubble("bot", "Hello, Ada! May I write to you?", (("Yes", "No"), ("A label too long for the row",))),
+        ],
+        width=30,
+    )
+    assert drawn.splitlines() == [
+        "                    ╭────────╮",
+        "                    │ /start │",
+        "                    ╰────────╯",
+        "╭───────────────────╮",
+        "│ Hello, Ada! May I │",
+        "│ write to you?     │",
+        "╰───────────────────╯",
+        "  [ Yes ] [ No ]",
+        "  [ A label too long… ]",
+    ]
+
+
+@pytest.mark.parametrize(
+    "text", ["hello " * 20, "x" * 100, "好" * 50, "👍🏽" * 30, "مرحبا " * 20, "a\n\nb", "", "é" * 40]
+)
+@pytest.mark.parametrize("width", [16, 40])
+def test_whatever_is_drawn_fits_the_screen(text: str, width: int) -> None:
+    """Wide letters, marks and words without an end included."""
+    for who in ("bot", "user"):
+        drawn = phone([Bubble(who, text, ((text.strip() or "OK",) * 3,))], width=width)
+        assert max(map(columns, drawn.splitlines())) <= width
 
 
 def test_two_webhooks_a_second_are_too_many(hook: Hook) -> None:

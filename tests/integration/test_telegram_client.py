@@ -14,7 +14,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engagement.clients.telegram import IDLE_SECONDS, TelegramClient
-from engagement.domain.callbacks import STOP
 from engagement.domain.delivery import Delivery, DeliveryOutcome
 from engagement.domain.webhook import ALLOWED_UPDATES, BotCommand
 from engagement.errors import TelegramApiError
@@ -27,6 +26,7 @@ from infra.local.telegram.server import FakeTelegram
 TOKEN = "987654:" + "Secret-Token_" * 3
 SECRET = "webhook-secret-0123456789"
 TEXT = "canary words of a user"
+STOP = "rk1:s:ci1795000000:AbCdEfGh_-12"
 PATIENCE = 0.3
 """Seconds that a client waits in vain for an answer that never comes."""
 
@@ -50,11 +50,12 @@ def client(telegram: FakeTelegram) -> TelegramClient:
     return TelegramClient(TOKEN, telegram.url)
 
 
-def send_once(telegram: FakeTelegram, outcome: Outcome, text: str = "hello") -> Delivery:
+def send_once(telegram: FakeTelegram, outcome: Outcome, text: str = "hello", *, as_file: bool = False) -> Delivery:
     """Send a message that ends so, and wait until the server is through with it too."""
     silent = outcome.manner in (Manner.HANG, Manner.DRIP)
-    telegram.script(outcome)
-    delivery = TelegramClient(TOKEN, telegram.url, read_seconds=PATIENCE if silent else 10).send_message(7, text)
+    telegram.script(outcome, method="sendDocument" if as_file else "sendMessage")
+    client = TelegramClient(TOKEN, telegram.url, read_seconds=PATIENCE if silent else 10)
+    delivery = client.send_document(7, "data.json", text.encode(), text) if as_file else client.send_message(7, text)
     deadline = time.monotonic() + 5
     while not telegram.calls and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -72,22 +73,28 @@ def test_a_message_arrives_with_its_button(telegram: FakeTelegram, client: Teleg
     assert set(message.params) == {"chat_id", "text", "parse_mode", "reply_markup"}
 
 
+@pytest.mark.parametrize("as_file", [False, True])
 @pytest.mark.parametrize("outcome", [outcomes.ACCEPT_THEN_HANG, outcomes.ACCEPT_THEN_RESET, outcomes.ACCEPT_THEN_CLOSE,
                                      outcomes.GARBAGE, outcomes.DRIP, outcomes.DELETED_AT_ONCE,
                                      outcomes.server_error(502, accepted=True)])  # fmt: skip
-def test_a_message_whose_answer_is_lost_is_unknown_and_was_tried_once(telegram: FakeTelegram, outcome: Outcome) -> None:
-    """R44: accepted, then silence or nonsense: delivered once, never tried again."""
-    assert send_once(telegram, outcome).outcome is DeliveryOutcome.UNKNOWN
+def test_a_message_whose_answer_is_lost_is_unknown_and_was_tried_once(
+    telegram: FakeTelegram, outcome: Outcome, as_file: bool
+) -> None:
+    """R44: accepted, then silence or nonsense: delivered once, never tried again; a file is no different."""
+    assert send_once(telegram, outcome, as_file=as_file).outcome is DeliveryOutcome.UNKNOWN
     assert len(telegram.messages) == 1
     assert len(telegram.calls) == 1
 
 
+@pytest.mark.parametrize("as_file", [False, True])
 @pytest.mark.parametrize(
     "outcome", [outcomes.HANG, outcomes.RESET, outcomes.CLOSE, outcomes.GATEWAY_PAGE, outcomes.server_error(500)]
 )
-def test_a_message_that_telegram_may_not_have_taken_is_unknown_too(telegram: FakeTelegram, outcome: Outcome) -> None:
+def test_a_message_that_telegram_may_not_have_taken_is_unknown_too(
+    telegram: FakeTelegram, outcome: Outcome, as_file: bool
+) -> None:
     """R50: from outside it looks the same as R44, so it is treated the same."""
-    assert send_once(telegram, outcome).outcome is DeliveryOutcome.UNKNOWN
+    assert send_once(telegram, outcome, as_file=as_file).outcome is DeliveryOutcome.UNKNOWN
     assert (len(telegram.messages), len(telegram.calls)) == (0, 1)
 
 
@@ -111,10 +118,41 @@ def test_a_message_that_telegram_may_not_have_taken_is_unknown_too(telegram: Fak
 def test_each_refusal_is_told_apart(
     telegram: FakeTelegram, client: TelegramClient, outcome: Outcome, expected: Delivery
 ) -> None:
-    """R47, R49: and none of them was sent."""
-    telegram.script(outcome)
+    """R47, R49: and none of them was sent, neither as a text nor as a file."""
+    for method in ("sendMessage", "sendDocument"):
+        telegram.script(outcome, method=method)
     assert client.send_message(7, "hello") == expected
+    assert client.send_document(7, "data.json", b"{}", "hello") == expected
     assert telegram.messages == []
+
+
+def test_a_file_arrives_as_it_is(telegram: FakeTelegram, client: TelegramClient) -> None:
+    """Any bytes, any name; the caption is marked up only where that is asked for."""
+    content = bytes(range(256)) + b"\r\n--boundary--\r\n"
+    assert client.send_document(2**52 - 1, 'Über "alles" 📎.json', content, "<b>Hi</b>").outcome is DeliveryOutcome.SENT
+    assert client.send_document(7, "x.txt", b"x", "<b>Hi</b>", parse_mode="HTML").message_id == 1
+    first, second = telegram.messages
+    assert first.document is not None
+    assert (first.chat_id, first.document.name, first.document.content) == (2**52 - 1, 'Über "alles" 📎.json', content)
+    assert [message.text for message in telegram.messages] == ["<b>Hi</b>", "Hi"]
+    assert set(second.params) == {"chat_id", "caption", "parse_mode", "document"}
+
+
+@pytest.mark.parametrize(
+    ("content", "caption", "parse_mode", "expected"),
+    [
+        (b"x", "x" * 1024, None, DeliveryOutcome.SENT),
+        (b"x", "x" * 1025, None, DeliveryOutcome.REJECTED),
+        (b"x", "Hi abdo <", "HTML", DeliveryOutcome.BAD_MARKUP),
+        (b"x", "\ud83d", None, DeliveryOutcome.REJECTED),
+        (b"", "", None, DeliveryOutcome.REJECTED),
+    ],
+)
+def test_what_telegram_takes_of_a_file(
+    client: TelegramClient, content: bytes, caption: str, parse_mode: str | None, expected: DeliveryOutcome
+) -> None:
+    """R49, R56: a refusal is a value here too, also of half a character."""
+    assert client.send_document(7, "x\ud83d.txt", content, caption, parse_mode).outcome is expected
 
 
 def test_markup_that_cannot_be_parsed_can_be_sent_as_plain_text(telegram: FakeTelegram, client: TelegramClient) -> None:
@@ -219,6 +257,34 @@ def test_the_operators_calls(telegram: FakeTelegram, client: TelegramClient) -> 
     assert (info.url, info.max_connections, info.last_error_at) == (f"{telegram.url}/hook", 10, None)
     assert set(info.allowed_updates) == {"message", "edited_message", "callback_query", "my_chat_member"}
     assert telegram.commands == [{"command": "stop", "description": "No more messages"}]
+    assert (info.ip_address, info.has_custom_certificate) == ("", False)
+
+
+def test_menus_are_set_read_and_removed_by_language(telegram: FakeTelegram, client: TelegramClient) -> None:
+    """R121: exactly what was set for a language comes back, and nothing where nothing was."""
+    english, german = [BotCommand("stop", "No more messages")], [BotCommand("stop", "Keine Nachrichten mehr")]
+    client.set_my_commands(english)
+    client.set_my_commands(german, "de")
+    assert client.my_commands() == tuple(english)
+    assert client.my_commands("de") == tuple(german)
+    assert client.my_commands("fr") == ()
+    client.delete_my_commands("de")
+    assert (client.my_commands(), client.my_commands("de")) == (tuple(english), ())
+
+
+@pytest.mark.parametrize("result", ["true", "[1]", '[{"command": "x"}]', '{"command": "x"}'])
+def test_a_menu_that_cannot_be_read_is_said_so(telegram: FakeTelegram, client: TelegramClient, result: str) -> None:
+    telegram.script(Outcome(accepted=True, body=f'{{"ok": true, "result": {result}}}'.encode()), method="getMyCommands")
+    with pytest.raises(TelegramApiError, match="getMyCommands: Telegram's answer is unreadable"):
+        client.my_commands()
+
+
+def test_a_webhook_is_removed_and_its_kinds_of_update_stay(telegram: FakeTelegram, client: TelegramClient) -> None:
+    """R11: as the real server does it."""
+    client.set_webhook(f"{telegram.url}/hook", SECRET, ["message"], 10)
+    client.delete_webhook()
+    info = client.webhook_info()
+    assert (info.url, info.allowed_updates, info.max_connections) == ("", ("message",), None)
 
 
 # What must never be seen in a log, an exception or a value.
@@ -262,14 +328,16 @@ def everything_about(error: BaseException | None) -> str:
     return text
 
 
+@pytest.mark.parametrize("as_file", [False, True])
 @pytest.mark.parametrize("outcome", FAILURES)
-def test_a_message_that_fails_gives_nothing_away(telegram: FakeTelegram, said: list[str], outcome: Outcome) -> None:
+def test_a_message_that_fails_gives_nothing_away(
+    telegram: FakeTelegram, said: list[str], outcome: Outcome, as_file: bool
+) -> None:
     """R58: neither the token, nor the text, in any log line or value."""
-    delivery = send_once(telegram, outcome, TEXT)
+    delivery = send_once(telegram, outcome, TEXT, as_file=as_file)
     assert len(telegram.calls) == 1
-    assert any("urllib3" in line and "sendMessage" in line for line in said) == (
-        outcome.manner in (Manner.REPLY, Manner.DRIP)
-    )
+    method = "sendDocument" if as_file else "sendMessage"
+    assert any("urllib3" in line and method in line for line in said) == (outcome.manner in (Manner.REPLY, Manner.DRIP))
     assert not HIDDEN.search(" ".join(said) + repr(delivery))
 
 
@@ -289,7 +357,10 @@ def test_a_message_that_fails_gives_nothing_away(telegram: FakeTelegram, said: l
     [
         lambda client: client.set_webhook("http://127.0.0.1/hook", SECRET, ALLOWED_UPDATES, 10),
         lambda client: client.webhook_info(),
-        lambda client: client.set_my_commands([BotCommand("stop", TEXT)]),
+        lambda client: client.delete_webhook(),
+        lambda client: client.my_commands("de"),
+        lambda client: client.set_my_commands([BotCommand("stop", TEXT)], "de"),
+        lambda client: client.delete_my_commands(),
     ],
 )
 def test_an_operators_call_that_fails_gives_nothing_away(

@@ -139,15 +139,19 @@ def requested(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 def test_every_request_has_a_timeout_and_follows_no_redirect(requested: list[dict[str, Any]]) -> None:
     """R59: no call can outlast the function; R44: none is repeated by a redirect or a library."""
     client = TelegramClient(TOKEN, "https://api.telegram.org")
-    client.send_message(7, "hello")
+    sent = [client.send_message(7, "hello"), client.send_document(7, "data.json", b"{}", "hello")]
+    assert sent == [Delivery(DeliveryOutcome.NOT_SENT, detail="connect_timeout")] * 2
     for call in (
         lambda: client.set_webhook("https://x.example", "s", ["message"], 10),
+        lambda: client.delete_webhook(),
         lambda: client.webhook_info(),
+        lambda: client.my_commands(),
         lambda: client.set_my_commands([BotCommand("stop", "Stop")]),
+        lambda: client.delete_my_commands("de"),
     ):
         with pytest.raises(TelegramApiError, match="connect_timeout"):
             call()
-    assert len(requested) == 4
+    assert len(requested) == 8
     for request in requested:
         assert request["timeout"] == (CONNECT_SECONDS, READ_SECONDS)
         assert request["allow_redirects"] is False
@@ -176,6 +180,27 @@ def test_set_webhook_always_sends_all_four(requested: list[dict[str, Any]]) -> N
         "allowed_updates": ["message"],
         "max_connections": 10,
     }
+
+
+def test_a_webhook_without_a_secret_can_be_put_back(requested: list[dict[str, Any]]) -> None:
+    """R121: an absent secret_token is none; the other three are sent all the same."""
+    with pytest.raises(TelegramApiError):
+        TelegramClient(TOKEN, "https://api.telegram.org").set_webhook("https://x.example/t", None, [], 40)
+    assert json.loads(requested[0]["data"]) == {
+        "url": "https://x.example/t",
+        "allowed_updates": [],
+        "max_connections": 40,
+    }
+
+
+def test_a_menu_is_of_one_language_or_of_none(requested: list[dict[str, Any]]) -> None:
+    """R121: the default scope, always; language_code only where there is one."""
+    client = TelegramClient(TOKEN, "https://api.telegram.org")
+    for language in (None, "de"):
+        with pytest.raises(TelegramApiError):
+            client.set_my_commands([BotCommand("stop", "Stop")], language)
+    menu = {"commands": [{"command": "stop", "description": "Stop"}]}
+    assert [json.loads(request["data"]) for request in requested] == [menu, menu | {"language_code": "de"}]
 
 
 def test_the_client_does_not_show_its_token() -> None:

@@ -1,6 +1,7 @@
 """Checks updates and calls against a machine-readable Bot API specification, where there is one."""
 
 import json
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, Self
@@ -8,6 +9,19 @@ from typing import Any, Self
 ROOT = Path(__file__).parents[3]
 BESIDE_THE_PROJECT = ROOT.parent / "shared" / "data" / "bot-api.json"
 SCALARS: dict[str, tuple[type, ...]] = {"Integer": (int,), "Float": (int, float), "String": (str,), "Boolean": (bool,)}
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file in a call's body: an InputFile.
+
+    Attributes:
+        name: of the file, as the bot sent it.
+        content: its bytes.
+    """
+
+    name: str
+    content: bytes = field(repr=False)
 
 
 def find() -> Path | None:
@@ -69,6 +83,8 @@ class BotApi:
             # In Python a bool is an int; in JSON it is not.
             fits = isinstance(value, SCALARS[kind]) and (kind == "Boolean") == isinstance(value, bool)
             return [] if fits else [f"{at}: {value!r:.40} is not of type {kind}"]
+        if kind == "InputFile":
+            return [] if isinstance(value, Upload) else [f"{at}: is not a file"]
         definition = self._types[kind]
         if definition.get("subtypes"):
             return self._problems(value, definition["subtypes"], at)

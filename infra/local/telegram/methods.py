@@ -1,16 +1,17 @@
 """What the Bot API's methods do here: checks as the real server makes them, and a record of all that was called."""
 
+import hashlib
 import json
 import re
 import threading
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 from infra.local.telegram import outcomes
-from infra.local.telegram.bot_api import BotApi
+from infra.local.telegram.bot_api import BotApi, Upload
 from infra.local.telegram.entities import MAX_BYTES, MAX_CODE_POINTS, BadMarkupError, Parsed, parse_html, plain
 from infra.local.telegram.outcomes import Manner, Outcome
 from infra.local.telegram.webhook import CALLBACK_SECONDS, BadWebhookError, Webhook, after_set_webhook, kind_of
@@ -20,6 +21,7 @@ STATUS_WORDS = {
     401: "Unauthorized",
     403: "Forbidden",
     404: "Not Found",
+    413: "Request Entity Too Large",
     429: "Too Many Requests",
     500: "Internal Server Error",
     502: "Bad Gateway",
@@ -27,26 +29,61 @@ STATUS_WORDS = {
 MAX_CALLBACK_DATA_BYTES = 64
 MAX_CALLBACK_ANSWER = 200
 MAX_COMMANDS = 100
+MAX_CAPTION = 1024
+MAX_DOCUMENT_BYTES = 50_000_000
 OLD_QUERY = "query is too old and response timeout expired or query ID is invalid"
 SET_WEBHOOK_SECONDS = 1.0
+NOT_MODIFIED = (
+    "message is not modified: specified new message content and reply markup are exactly the same as a current content "
+    "and reply markup of the message"
+)
 _COMMAND = re.compile(r"[a-z0-9_]{1,32}")
+_LANGUAGE = re.compile(r"([a-z]{2})?")
+_DEFAULT_SCOPE = {"type": "default"}
+_SCOPES = {
+    "default": (),
+    "all_private_chats": (),
+    "all_group_chats": (),
+    "all_chat_administrators": (),
+    "chat": ("chat_id",),
+    "chat_administrators": ("chat_id",),
+    "chat_member": ("chat_id", "user_id"),
+}
+"""Each kind of BotCommandScope, and what it says besides."""
+
+BOT, USER = "bot", "user"
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A file that reached a chat.
+
+    Attributes:
+        name: as the user sees it.
+        content: its bytes.
+    """
+
+    name: str
+    content: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class SentMessage:
-    """A message that reached a chat, whatever the bot was told about it.
+    """A message that reached a chat, whatever the bot was told about it; after an edit, as it stands now.
 
     Attributes:
         chat_id: which chat.
         message_id: its id there; counts up from 1 together with the user's own messages.
-        text: what the user sees.
-        source: the text as the bot sent it.
+        text: what the user sees; of a document, its caption.
+        source: the text as the bot sent it, or as it last edited it.
         entities: MessageEntity objects.
         reply_markup: the buttons; None where there are none.
         date: epoch seconds by this server's clock.
         at: monotonic seconds of the wall, for rates.
         via: "http" for a call, "response" for a method in a webhook's answer.
-        params: the whole call.
+        params: the whole call that sent it.
+        document: the file; None for a text.
+        before: the message before each edit, the oldest first.
     """
 
     chat_id: int
@@ -59,6 +96,31 @@ class SentMessage:
     at: float
     via: str
     params: dict[str, Any]
+    document: Document | None = None
+    before: tuple["SentMessage", ...] = field(default=(), repr=False)
+
+
+class Bubble(NamedTuple):
+    """One message of a conversation, as a person sees it.
+
+    Attributes:
+        who: "bot" or "user".
+        text: its words; what has none is named in brackets, such as "[sticker 😀]".
+        buttons: their labels, row by row.
+    """
+
+    who: str
+    text: str
+    buttons: tuple[tuple[str, ...], ...] = ()
+
+
+@dataclass(slots=True)
+class _Entry:
+    """A place in a conversation; the bot's messages are looked up, since an edit replaces them."""
+
+    who: str
+    message_id: int
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,25 +187,33 @@ class Methods:
         self.messages: list[SentMessage] = []
         self.calls: list[Call] = []
         self.answered: list[str] = []
-        self.commands: list[dict[str, str]] = []
+        self.menus: dict[tuple[str, str], list[dict[str, str]]] = {}
         self.problems: list[str] = []
         self._now, self._pending, self._specification = now, pending, specification
         self._strict_chats, self._limit_set_webhook = strict_chats, limit_set_webhook
         self._lock = threading.RLock()
         self._message_ids: dict[int, int] = defaultdict(int)
+        self._conversations: dict[int, list[_Entry]] = defaultdict(list)
+        self._seen: set[int] = set()
         self._known: set[int] = set()
         self._blocked: set[int] = set()
         self._queries: dict[str, int] = {}
         self._scripts: dict[tuple[str, int | None], deque[tuple[Outcome, int | None]]] = defaultdict(deque)
         self._last_error: tuple[int, str] | None = None
         self._webhook_set_at = -SET_WEBHOOK_SECONDS
+        self._sending: dict[str, Callable[[dict[str, Any]], _Draft]] = {
+            "sendmessage": _message_draft,
+            "senddocument": _document_draft,
+            "forwardmessage": self._forward_draft,
+        }
         self._methods: dict[str, Callable[[dict[str, Any]], Any]] = {
             "getme": self._get_me,
             "setwebhook": self._set_webhook,
             "deletewebhook": self._delete_webhook,
             "getwebhookinfo": self._get_webhook_info,
             "setmycommands": self._set_my_commands,
-            "getmycommands": lambda _: self.commands,
+            "getmycommands": lambda params: self.menus.get(_menu_of(params), []),
+            "deletemycommands": self._delete_my_commands,
             "answercallbackquery": self._answer_callback_query,
             "editmessagetext": self._edit_message_text,
             "editmessagereplymarkup": self._edit_message_reply_markup,
@@ -184,6 +254,21 @@ class Methods:
             if kind == "my_chat_member":
                 gone = content["new_chat_member"]["status"] in ("kicked", "left")
                 (self._blocked.add if gone else self._blocked.discard)(chat["id"])
+            if kind in ("message", "edited_message") and update["update_id"] not in self._seen:
+                self._seen.add(update["update_id"])  # a redelivery says nothing new
+                self._hear(kind, content)
+
+    def chat(self, chat_id: int) -> list[Bubble]:
+        """Return a conversation as it stands, in order."""
+        with self._lock:
+            sent = {message.message_id: message for message in self.messages if message.chat_id == chat_id}
+            bubbles = []
+            for entry in self._conversations.get(chat_id, []):
+                if entry.who == USER:
+                    bubbles.append(Bubble(USER, entry.text))
+                elif message := sent.get(entry.message_id):
+                    bubbles.append(Bubble(BOT, _shown(message.text, message.document), _labels(message.reply_markup)))
+            return bubbles
 
     def webhook_failed(self, words: str) -> None:
         """Remember a failed delivery for getWebhookInfo."""
@@ -211,50 +296,97 @@ class Methods:
 
     def _execute(self, method: str, params: dict[str, Any], via: str) -> tuple[Reply, str]:
         try:
-            if method == "sendmessage":
-                return self._send_message(params, via)
+            if method in self._sending:
+                return self._send(method, params, via)
             if method not in self._methods:
                 raise RefusedError(404, "method not found")
-            outcome = self._scripted(method, None) or outcomes.OK
+            chat_id = params.get("chat_id")
+            outcome = self._scripted(method, chat_id if isinstance(chat_id, int) else None) or outcomes.OK
             return _answered(outcome, self._methods[method](params) if outcome.accepted else None)
         except RefusedError as refusal:
             return _refused(refusal), refusal.description
 
-    def _send_message(self, params: dict[str, Any], via: str) -> tuple[Reply, str]:
-        chat_id, parsed = self._chat_of(params), _parsed(params)
-        markup = _keyboard(params.get("reply_markup"))
+    def _send(self, method: str, params: dict[str, Any], via: str) -> tuple[Reply, str]:
+        chat_id, draft = self._chat_of(params), self._sending[method](params)
         # What a webhook's answer asks for is executed in silence; scripts are for calls.
-        outcome = (self._scripted("sendmessage", chat_id) if via == "http" else None) or self._natural(chat_id)
-        return _answered(outcome, self._accept(chat_id, parsed, markup, params, via) if outcome.accepted else None)
+        outcome = (self._scripted(method, chat_id) if via == "http" else None) or self._natural(chat_id)
+        return _answered(outcome, self._accept(chat_id, draft, params, via) if outcome.accepted else None)
 
-    def _accept(
-        self, chat_id: int, parsed: Parsed, markup: dict[str, Any] | None, params: dict[str, Any], via: str
-    ) -> dict[str, Any]:
-        message_id, date = self.next_message_id(chat_id), self._now()
-        self.messages.append(
-            SentMessage(
-                chat_id,
-                message_id,
-                parsed.text,
-                str(params["text"]),
-                parsed.entities,
-                markup,
-                date,
-                time.monotonic(),
-                via,
-                params,
-            )
+    def _accept(self, chat_id: int, draft: "_Draft", params: dict[str, Any], via: str) -> dict[str, Any]:
+        message = SentMessage(
+            chat_id,
+            self.next_message_id(chat_id),
+            draft.parsed.text,
+            draft.source,
+            draft.parsed.entities,
+            draft.markup,
+            self._now(),
+            time.monotonic(),
+            via,
+            params,
+            draft.document,
         )
+        self.messages.append(message)
+        self._conversations[chat_id].append(_Entry(BOT, message.message_id))
+        return self._as_result(message) | draft.extra
+
+    def _as_result(self, message: SentMessage) -> dict[str, Any]:
+        """Return a Message object."""
         result: dict[str, Any] = {
-            "message_id": message_id,
+            "message_id": message.message_id,
             "from": self._bot(),
-            "chat": {"id": chat_id, "type": "private" if chat_id > 0 else "supergroup"},
-            "date": date,
-            "text": parsed.text,
+            "chat": {"id": message.chat_id, "type": "private" if message.chat_id > 0 else "supergroup"},
+            "date": message.date,
         }
-        if parsed.entities:
-            result["entities"] = list(parsed.entities)
-        return result | ({"reply_markup": markup} if markup else {})
+        words, entities = ("caption", "caption_entities") if message.document else ("text", "entities")
+        if message.document:
+            name = hashlib.sha256(message.document.content).hexdigest()
+            size = len(message.document.content)
+            result["document"] = {
+                "file_id": f"BQACAgIAAxkDAAI{name[:40]}",
+                "file_unique_id": f"AgAD{name[:12]}",
+                "file_name": message.document.name,
+                "file_size": size,
+            }
+        if message.text:
+            result[words] = message.text
+        if message.entities:
+            result[entities] = list(message.entities)
+        return result | ({"reply_markup": message.reply_markup} if message.reply_markup else {})
+
+    def _hear(self, kind: str, content: dict[str, Any]) -> None:
+        """Remember what a user wrote, or what it became by an edit."""
+        said = self._conversations[content["chat"]["id"]]
+        words = _words(content)
+        if kind == "edited_message":
+            for entry in reversed(said):
+                if (entry.who, entry.message_id) == (USER, content["message_id"]):
+                    entry.text = words
+                    return
+        said.append(_Entry(USER, content["message_id"], words))
+
+    def _forward_draft(self, params: dict[str, Any]) -> "_Draft":
+        """Look up what is to be forwarded; a user's message that this server never saw has no words."""
+        origin, message_id = self._chat_of(params, "from_chat_id"), _message_id_of(params)
+        newest = self._message_ids.get(origin)
+        if message_id == 0 or (newest is not None and message_id > newest):
+            raise RefusedError(400, "message to forward not found")
+        found = self._find(origin, message_id)
+        if found:
+            draft = _Draft(Parsed(found.text, found.entities), found.source, None, found.document)
+            sender = self._bot()
+        else:
+            said = self._conversations.get(origin, [])
+            entry = next((e for e in reversed(said) if (e.who, e.message_id) == (USER, message_id)), _Entry(USER, 0))
+            draft = _Draft(Parsed(entry.text, ()), entry.text, None, None)
+            sender = {"id": origin, "is_bot": False, "first_name": "User"}
+        return replace(draft, extra={"forward_origin": {"type": "user", "date": self._now(), "sender_user": sender}})
+
+    def _find(self, chat_id: int, message_id: int) -> SentMessage | None:
+        for message in reversed(self.messages):
+            if (message.chat_id, message.message_id) == (chat_id, message_id):
+                return message
+        return None
 
     def _scripted(self, method: str, chat_id: int | None) -> Outcome | None:
         for key in ((method, chat_id), (method, None)):
@@ -274,12 +406,12 @@ class Methods:
             return outcomes.CHAT_NOT_FOUND
         return outcomes.BLOCKED if chat_id in self._blocked else outcomes.OK
 
-    def _chat_of(self, params: dict[str, Any]) -> int:
-        chat_id = params.get("chat_id", "")
+    def _chat_of(self, params: dict[str, Any], name: str = "chat_id") -> int:
+        chat_id = params.get(name, "")
         if isinstance(chat_id, str) and re.fullmatch(r"-?\d{1,16}", chat_id):
             chat_id = int(chat_id)
         if chat_id == "":
-            raise RefusedError(400, "chat_id is empty")
+            raise RefusedError(400, f"{name} is empty")
         if isinstance(chat_id, bool) or not isinstance(chat_id, int):
             raise RefusedError(400, "chat not found")
         return chat_id
@@ -332,7 +464,12 @@ class Methods:
                 raise RefusedError(400, "BOT_COMMAND_INVALID")
             if not 1 <= len(entry.get("description", "")) <= 256:
                 raise RefusedError(400, "BOT_COMMAND_DESCRIPTION_INVALID")
-        self.commands = commands
+        menu = _menu_of(params)
+        self.menus[menu] = [entry | {"command": entry["command"].removeprefix("/")} for entry in commands]
+        return True
+
+    def _delete_my_commands(self, params: dict[str, Any]) -> bool:
+        self.menus.pop(_menu_of(params), None)
         return True
 
     def _answer_callback_query(self, params: dict[str, Any]) -> bool:
@@ -345,16 +482,39 @@ class Methods:
         self.answered.append(query)
         return True
 
-    def _edit_message_text(self, params: dict[str, Any]) -> bool:
-        self._chat_of(params)
-        _parsed(params)
-        _keyboard(params.get("reply_markup"))
-        return True
+    def _edit_message_text(self, params: dict[str, Any]) -> dict[str, Any]:
+        found, parsed = self._to_edit(params), _parsed(params)
+        if found.document:
+            raise RefusedError(400, "there is no text in the message to edit")
+        wanted = replace(
+            found,
+            text=parsed.text,
+            source=params["text"],
+            entities=parsed.entities,
+            reply_markup=_keyboard(params.get("reply_markup")),  # none takes away what was there
+        )
+        return self._edited(found, wanted)
 
-    def _edit_message_reply_markup(self, params: dict[str, Any]) -> bool:
-        self._chat_of(params)
-        _keyboard(params.get("reply_markup"))
-        return True
+    def _edit_message_reply_markup(self, params: dict[str, Any]) -> dict[str, Any]:
+        found = self._to_edit(params)
+        return self._edited(found, replace(found, reply_markup=_keyboard(params.get("reply_markup"))))
+
+    def _to_edit(self, params: dict[str, Any]) -> SentMessage:
+        chat_id, message_id = self._chat_of(params), _message_id_of(params)
+        if message_id == 0:
+            raise RefusedError(400, "message identifier is not specified")
+        found = self._find(chat_id, message_id)
+        if found is None:
+            theirs = any((e.who, e.message_id) == (USER, message_id) for e in self._conversations.get(chat_id, []))
+            raise RefusedError(400, "message can't be edited" if theirs else "message to edit not found")
+        return found
+
+    def _edited(self, found: SentMessage, wanted: SentMessage) -> dict[str, Any]:
+        if _as_seen(wanted) == _as_seen(found):
+            raise RefusedError(400, NOT_MODIFIED)
+        at = next(index for index, message in enumerate(self.messages) if message is found)
+        self.messages[at] = replace(wanted, before=(*found.before, replace(found, before=())))
+        return self._as_result(self.messages[at]) | {"edit_date": self._now()}
 
     def _send_chat_action(self, params: dict[str, Any]) -> bool:
         self._chat_of(params)
@@ -373,26 +533,125 @@ def most_within(seconds: float, times: Iterable[float]) -> int:
     return most
 
 
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A message that may be sent: what was checked of a call.
+
+    Attributes:
+        parsed: what the user will see.
+        source: the words as the bot sent them.
+        markup: the buttons.
+        document: the file.
+        extra: what the answer holds besides.
+    """
+
+    parsed: Parsed
+    source: str
+    markup: dict[str, Any] | None
+    document: Document | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+def _message_draft(params: dict[str, Any]) -> _Draft:
+    return _Draft(_parsed(params), str(params["text"]), _keyboard(params.get("reply_markup")))
+
+
+def _document_draft(params: dict[str, Any]) -> _Draft:
+    file = params.get("document")
+    if not file:
+        raise RefusedError(400, "there is no document in the request")
+    if not isinstance(file, Upload):
+        raise RefusedError(400, "wrong remote file identifier specified: this server knows no files but uploaded ones")
+    if not file.content:
+        raise RefusedError(400, "file must be non-empty")
+    if len(file.content) > MAX_DOCUMENT_BYTES:
+        raise RefusedError(413, "")
+    caption = str(params.get("caption") or "")
+    parsed = _marked_up(caption, params)
+    if len(parsed.text) > MAX_CAPTION:
+        raise RefusedError(400, "message caption is too long")
+    return _Draft(parsed, caption, _keyboard(params.get("reply_markup")), Document(file.name, file.content))
+
+
 def _parsed(params: dict[str, Any]) -> Parsed:
     text = params.get("text", "")
     if not isinstance(text, str) or not text:
         raise RefusedError(400, "message text is empty")
+    parsed = _marked_up(text, params)
+    if not parsed.text:
+        raise RefusedError(400, "message text is empty")
+    if len(parsed.text) > MAX_CODE_POINTS:
+        raise RefusedError(400, "message is too long")
+    return parsed
+
+
+def _marked_up(text: str, params: dict[str, Any]) -> Parsed:
+    """Read a text or a caption as its parse_mode asks for."""
     mode = str(params.get("parse_mode") or "").lower()
     if mode not in ("", "html"):
         raise RefusedError(400, "unsupported parse_mode")
     try:
         if len(text.encode()) > MAX_BYTES:
             raise RefusedError(400, "message is too long")
-        parsed = parse_html(text) if mode else plain(text)
+        return parse_html(text) if mode else plain(text)
     except UnicodeEncodeError as error:
         raise RefusedError(400, "strings must be encoded in UTF-8") from error
     except BadMarkupError as error:
         raise RefusedError(400, f"can't parse entities: {error}") from error
-    if not parsed.text:
-        raise RefusedError(400, "message text is empty")
-    if len(parsed.text) > MAX_CODE_POINTS:
-        raise RefusedError(400, "message is too long")
-    return parsed
+
+
+def _message_id_of(params: dict[str, Any]) -> int:
+    """Return the parameter message_id; 0 where there is none that could be one."""
+    value = params.get("message_id")
+    if isinstance(value, str) and value.isdecimal():
+        value = int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+
+
+def _menu_of(params: dict[str, Any]) -> tuple[str, str]:
+    """Return which menu a call is about: its scope as JSON, and its language ("" for those without their own)."""
+    scope = _from_json(params.get("scope")) or _DEFAULT_SCOPE
+    kind = scope.get("type") if isinstance(scope, dict) else None
+    if kind not in _SCOPES:
+        raise RefusedError(400, "can't parse BotCommandScope: Unsupported type specified")
+    if missing := [name for name in _SCOPES[kind] if name not in scope]:
+        raise RefusedError(400, f"can't parse BotCommandScope: Can't find field \"{missing[0]}\"")
+    language = str(params.get("language_code") or "")
+    if not _LANGUAGE.fullmatch(language):
+        raise RefusedError(400, "invalid language code specified")
+    return menu_key(scope, language)
+
+
+def menu_key(scope: dict[str, Any], language_code: str) -> tuple[str, str]:
+    """Return where `Methods.menus` keeps the menu of a BotCommandScope and a language."""
+    return json.dumps(scope, sort_keys=True), language_code
+
+
+def _words(content: dict[str, Any]) -> str:
+    """Return what a person sees of a user's message."""
+    if "text" in content:
+        return str(content["text"])
+    caption = str(content.get("caption", ""))
+    if "document" in content:
+        return _shown(caption, Document(content["document"].get("file_name", ""), b""))
+    if "sticker" in content:
+        return f"[sticker {content['sticker'].get('emoji', '')}]".replace(" ]", "]")
+    kind = next((name for name in ("photo", "voice", "video", "audio", "location", "contact") if name in content), "")
+    return f"[{kind or 'message'}]" + (f"\n{caption}" if caption else "")
+
+
+def _shown(text: str, document: Document | None) -> str:
+    """Return the words of a message, after the name of its file."""
+    return "\n".join(part for part in (f"[file {document.name}]" if document else "", text) if part)
+
+
+def _labels(markup: dict[str, Any] | None) -> tuple[tuple[str, ...], ...]:
+    rows = (markup or {}).get("inline_keyboard", [])
+    return tuple(tuple(str(button["text"]) for button in row) for row in rows if row)
+
+
+def _as_seen(message: SentMessage) -> tuple[object, ...]:
+    return message.text, message.entities, message.reply_markup
 
 
 def _keyboard(markup: Any) -> dict[str, Any] | None:

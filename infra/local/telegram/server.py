@@ -7,6 +7,7 @@ with FakeTelegram("123456:token") as telegram:
 
 import json
 import os
+import re
 import socket
 import struct
 import threading
@@ -20,14 +21,17 @@ from pathlib import Path
 from typing import Any, Self, cast
 
 from infra.local.loopback import LoopbackServer
-from infra.local.telegram.bot_api import BotApi
+from infra.local.telegram.bot_api import BotApi, Upload
 from infra.local.telegram.courier import ANSWER_SECONDS, CLOSED, Answer, Attempt, Connections, Courier
-from infra.local.telegram.methods import Call, Methods, Reply, SentMessage, most_within
+from infra.local.telegram.methods import Bubble, Call, Methods, Reply, SentMessage, menu_key, most_within
 from infra.local.telegram.outcomes import Manner, Outcome
 from infra.local.telegram.webhook import Webhook, kind_of
 
 NOT_IN_A_RESPONSE = ("deletewebhook", "setwebhook", "close", "logout")
 DRIP_SECONDS = 0.05
+
+_BOUNDARY = re.compile(r"boundary=(?:\"([^\"]+)\"|([^;\s]+))", re.IGNORECASE)
+_NAMED = re.compile(r"\b(name|filename)=\"([^\"]*)\"", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +170,17 @@ class FakeTelegram:
 
     @property
     def commands(self) -> list[dict[str, str]]:
-        """The menu behind "/"."""
-        return self._methods.commands
+        """The menu behind "/" of everybody who has no other: the default scope's, in no particular language."""
+        return self.menu()
+
+    def menu(self, language_code: str = "", scope: Mapping[str, Any] | None = None) -> list[dict[str, str]]:
+        """Return the menu that was set for a language and a scope; empty where none was.
+
+        Args:
+            language_code: two letters; "" for everybody whose language has no menu.
+            scope: a BotCommandScope; the default one where None.
+        """
+        return self._methods.menus.get(menu_key(dict(scope or {"type": "default"}), language_code), [])
 
     @property
     def problems(self) -> list[str]:
@@ -182,6 +195,13 @@ class FakeTelegram:
     def received_by(self, chat_id: int) -> list[SentMessage]:
         """Return the messages of one chat, in order."""
         return [message for message in self.messages if message.chat_id == chat_id]
+
+    def chat(self, chat_id: int) -> list[Bubble]:
+        """Return a conversation as a person sees it now, edits included: (who, text, buttons), in order.
+
+        The user's side is known from the updates that were pushed or posted.
+        """
+        return self._methods.chat(chat_id)
 
     def most_sent_within(self, seconds: float, chat_id: int | None = None) -> int:
         """Return how many messages went out in the fullest window of real seconds, overall or to one chat."""
@@ -201,7 +221,7 @@ class FakeTelegram:
         Args:
             outcome: see `outcomes`.
             method: of which method.
-            chat_id: only for this chat (of sendMessage); None for any.
+            chat_id: only for this chat (of methods that have one); None for any.
             times: for so many calls; None for ever.
         """
         self._methods.script(outcome, method=method, chat_id=chat_id, times=times)
@@ -295,7 +315,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         server = cast(_Server, self.server)
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        reply = server.telegram.handle(self.path, (self.headers.get("Content-Type") or "").lower(), body)
+        reply = server.telegram.handle(self.path, self.headers.get("Content-Type") or "", body)
         match reply.manner:
             case Manner.REPLY:
                 self._answer(reply)
@@ -343,20 +363,48 @@ def _error(status: int, description: str) -> Reply:
 
 
 def _params(content_type: str, body: bytes) -> dict[str, Any]:
-    """Read parameters from a body: JSON or a form; anything else has none.
+    """Read parameters from a body: JSON or a form, which may hold files; anything else has none.
 
     Raises:
-        ValueError: it is JSON, but no object.
+        ValueError: it is JSON, but no object, or a form that ends in its midst.
     """
+    kind = content_type.lower()
     if not body:
         return {}
-    if "json" in content_type:
+    if "json" in kind:
         content = json.loads(body)
         if not isinstance(content, dict):
             raise ValueError("not an object")
         return content
-    return _form(body.decode()) if "x-www-form-urlencoded" in content_type else {}
+    if "multipart/form-data" in kind:
+        return _multipart(content_type, body)
+    return _form(body.decode()) if "x-www-form-urlencoded" in kind else {}
 
 
 def _form(text: str) -> dict[str, Any]:
     return dict(urllib.parse.parse_qsl(text, keep_blank_values=True))
+
+
+def _multipart(content_type: str, body: bytes) -> dict[str, Any]:
+    """Read a form with files (RFC 7578): each part is a header, an empty line and its bytes."""
+    boundary = _BOUNDARY.search(content_type)
+    if boundary is None:
+        raise ValueError("no boundary")
+    mark = b"--" + (boundary[1] or boundary[2]).encode()
+    first, *parts = (b"\r\n" + body).split(b"\r\n" + mark)
+    if first.strip() or not parts or not parts[-1].startswith(b"--"):
+        raise ValueError("not a form")
+    params: dict[str, Any] = {}
+    for part in parts[:-1]:
+        header, separator, content = part.removeprefix(b"\r\n").partition(b"\r\n\r\n")
+        named = {key: _unescaped(value) for key, value in _NAMED.findall(header.decode())}
+        if not separator or "name" not in named:
+            raise ValueError("a part without a name")
+        is_file = "filename" in named
+        params[named["name"]] = Upload(named["filename"], content) if is_file else content.decode()
+    return params
+
+
+def _unescaped(value: str) -> str:
+    """Undo what browsers and urllib3 do to quotes and line ends in a name (HTML, "multipart/form-data")."""
+    return value.replace("%22", '"').replace("%0D", "\r").replace("%0A", "\n")

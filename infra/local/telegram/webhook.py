@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlparse
 
-DEFAULT_MAX_CONNECTIONS = 40
+from engagement.domain.webhook import DEFAULT_MAX_CONNECTIONS, DEFAULT_UPDATES
+
 MOST_CONNECTIONS = 100
 MAX_RETRY_AFTER = 3_600
 RESEND_SECONDS = 60
@@ -20,32 +21,6 @@ CALLBACK_SECONDS = 150
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 NOT_BY_DEFAULT = frozenset({"chat_member", "message_reaction", "message_reaction_count"})
-DEFAULT_UPDATES = frozenset(
-    {
-        "message",
-        "edited_message",
-        "channel_post",
-        "edited_channel_post",
-        "business_connection",
-        "business_message",
-        "edited_business_message",
-        "deleted_business_messages",
-        "guest_message",
-        "inline_query",
-        "chosen_inline_result",
-        "callback_query",
-        "shipping_query",
-        "pre_checkout_query",
-        "purchased_paid_media",
-        "poll",
-        "poll_answer",
-        "my_chat_member",
-        "chat_join_request",
-        "chat_boost",
-        "removed_chat_boost",
-        "managed_bot",
-    }
-)
 KINDS = DEFAULT_UPDATES | NOT_BY_DEFAULT
 
 _SECRET = re.compile(r"[A-Za-z0-9_-]*")
@@ -80,7 +55,8 @@ def after_set_webhook(before: Webhook, params: dict[str, Any]) -> Webhook:
     """Return what a call of setWebhook leaves behind.
 
     What the call leaves out is not kept: the secret is cleared and the connections go back to 40. Only the list of
-    updates stays. A list of nothing but unknown names becomes the default set.
+    updates stays. A list of nothing but unknown names becomes the default set. A call without an address removes the
+    webhook and changes nothing of the list, whatever it says.
 
     Raises:
         BadWebhookError: a value that the server refuses.
@@ -94,6 +70,8 @@ def after_set_webhook(before: Webhook, params: dict[str, Any]) -> Webhook:
     if url and not is_loopback(url):
         raise BadWebhookError("bad webhook: this server delivers to its own machine only")
     allowed = before.allowed_updates
+    if not url:
+        return Webhook(allowed_updates=allowed)
     if "allowed_updates" in params:
         listed = params["allowed_updates"]
         if isinstance(listed, str):

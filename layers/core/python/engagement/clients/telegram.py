@@ -22,6 +22,7 @@ from typing import Any
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
+from urllib3.filepost import encode_multipart_formdata
 
 from engagement.domain.delivery import Delivery, DeliveryOutcome
 from engagement.domain.webhook import BotCommand, WebhookInfo
@@ -125,30 +126,68 @@ class TelegramClient:
             params["parse_mode"] = parse_mode
         if reply_markup is not None:
             params["reply_markup"] = reply_markup
-        answer = self._post("sendMessage", params)
-        if isinstance(answer, _NoAnswer):
-            outcome = DeliveryOutcome.NOT_SENT if answer.certainly_not_sent else DeliveryOutcome.UNKNOWN
-            return Delivery(outcome, detail=answer.detail)
-        return delivery_of(answer.status, answer.body)
+        return _outcome(self._post("sendMessage", *_json(params)))
 
-    def set_webhook(self, url: str, secret_token: str, allowed_updates: Sequence[str], max_connections: int) -> None:
+    def send_document(
+        self, chat_id: int, filename: str, content: bytes, caption: str, parse_mode: str | None = None
+    ) -> Delivery:
+        """Try once to send a file (https://core.telegram.org/bots/api#senddocument).
+
+        What comes of it is told apart as for a text; here too a lost answer is UNKNOWN, and never tried again.
+
+        Args:
+            chat_id: the private chat.
+            filename: as the user sees it.
+            content: 1 byte to 50 MB.
+            caption: 0-1024 code points once its entities are parsed.
+            parse_mode: "HTML", or None for a caption as it stands.
+        """
+        # Half a character is Telegram's to refuse, as it does in a text.
+        fields: list[tuple[str, str | bytes | tuple[str, bytes, str]]] = [
+            ("chat_id", str(chat_id)),
+            ("caption", caption.encode(errors="surrogatepass")),
+        ]
+        if parse_mode is not None:
+            fields.append(("parse_mode", parse_mode))
+        name = filename.encode(errors="replace").decode()
+        fields.append(("document", (name, content, "application/octet-stream")))
+        return _outcome(self._post("sendDocument", *encode_multipart_formdata(fields)))
+
+    def set_webhook(
+        self, url: str, secret_token: str | None, allowed_updates: Sequence[str], max_connections: int
+    ) -> None:
         """Tell Telegram where to post updates (https://core.telegram.org/bots/api#setwebhook).
 
         All four are always sent: a call without `secret_token` clears the secret and resets `max_connections` to 40,
         and one without `allowed_updates` keeps whatever was there.
 
+        Args:
+            url: where to.
+            secret_token: 1-256 of `[A-Za-z0-9_-]`. None leaves the webhook without one: only to put back what was so.
+            allowed_updates: kinds of update; an empty list stands for Telegram's default set.
+            max_connections: deliveries at a time, 1-100.
+
         Raises:
             TelegramApiError: it was refused, or Telegram did not answer.
         """
-        self._call(
-            "setWebhook",
-            {
-                "url": url,
-                "secret_token": secret_token,
-                "allowed_updates": list(allowed_updates),
-                "max_connections": max_connections,
-            },
-        )
+        params: dict[str, Any] = {
+            "url": url,
+            "allowed_updates": list(allowed_updates),
+            "max_connections": max_connections,
+        }
+        if secret_token is not None:
+            params["secret_token"] = secret_token
+        self._call("setWebhook", params)
+
+    def delete_webhook(self) -> None:
+        """Remove the webhook, and drop no update (https://core.telegram.org/bots/api#deletewebhook).
+
+        The secret goes with it; the kinds of update stay as they are.
+
+        Raises:
+            TelegramApiError: it was refused, or Telegram did not answer.
+        """
+        self._call("deleteWebhook", {})
 
     def webhook_info(self) -> WebhookInfo:
         """Ask what Telegram knows of the webhook (https://core.telegram.org/bots/api#getwebhookinfo).
@@ -166,22 +205,58 @@ class TelegramClient:
                 last_error_message=self._presentable(str(result.get("last_error_message", ""))),
                 max_connections=None if result.get("max_connections") is None else int(result["max_connections"]),
                 allowed_updates=tuple(str(name) for name in result.get("allowed_updates", ())),
+                ip_address=str(result.get("ip_address", "")),
+                has_custom_certificate=result.get("has_custom_certificate") is True,
             )
         except (AttributeError, KeyError, OSError, OverflowError, TypeError, ValueError):
             pass
         raise TelegramApiError("getWebhookInfo: Telegram's answer is unreadable")
 
-    def set_my_commands(self, commands: Iterable[BotCommand]) -> None:
-        """Set the menu behind "/" (https://core.telegram.org/bots/api#setmycommands).
+    def my_commands(self, language_code: str | None = None) -> tuple[BotCommand, ...]:
+        """Return the menu behind "/" of the default scope (https://core.telegram.org/bots/api#getmycommands).
+
+        Args:
+            language_code: two letters; None for everybody whose language has no menu of its own.
+
+        Returns:
+            exactly the menu that was set for this language; empty where none was.
+
+        Raises:
+            TelegramApiError: it was refused, or Telegram did not answer in a readable way.
+        """
+        result = self._call("getMyCommands", _in_language(language_code))
+        try:
+            return tuple(BotCommand(str(entry["command"]), str(entry["description"])) for entry in result)
+        except (KeyError, TypeError):
+            pass
+        raise TelegramApiError("getMyCommands: Telegram's answer is unreadable")
+
+    def set_my_commands(self, commands: Iterable[BotCommand], language_code: str | None = None) -> None:
+        """Set the menu behind "/" of the default scope (https://core.telegram.org/bots/api#setmycommands).
+
+        Args:
+            commands: at most 100.
+            language_code: two letters; None for everybody whose language has no menu of its own.
 
         Raises:
             TelegramApiError: it was refused, or Telegram did not answer.
         """
         menu = [{"command": entry.command, "description": entry.description} for entry in commands]
-        self._call("setMyCommands", {"commands": menu})
+        self._call("setMyCommands", {"commands": menu} | _in_language(language_code))
+
+    def delete_my_commands(self, language_code: str | None = None) -> None:
+        """Remove one menu of the default scope (https://core.telegram.org/bots/api#deletemycommands).
+
+        Args:
+            language_code: two letters; None for the menu of no particular language.
+
+        Raises:
+            TelegramApiError: it was refused, or Telegram did not answer.
+        """
+        self._call("deleteMyCommands", _in_language(language_code))
 
     def _call(self, method: str, params: Mapping[str, Any]) -> Any:
-        answer = self._post(method, params)
+        answer = self._post(method, *_json(params))
         if isinstance(answer, _NoAnswer):
             raise TelegramApiError(f"{method}: no answer from {self._api_url} ({answer.detail})")
         content = _object(answer.body)
@@ -198,14 +273,13 @@ class TelegramClient:
                 description = description.replace(hidden, "<secret>")
         return _TOKEN.sub("<secret>", description)[:DESCRIPTION_CHARACTERS]
 
-    def _post(self, method: str, params: Mapping[str, Any]) -> _Answer | _NoAnswer:
+    def _post(self, method: str, body: bytes, content_type: str) -> _Answer | _NoAnswer:
         """Make the one attempt. Whatever goes wrong comes back as a value, since exceptions would hold the URL."""
-        body = json.dumps(params).encode()
         try:
             with self._usable_session().post(
                 f"{self._api_url}/bot{self._token}/{method}",
                 data=body,
-                headers={"Content-Type": "application/json"},
+                headers={"Content-Type": content_type},
                 timeout=self._timeout,
                 allow_redirects=False,
                 stream=True,
@@ -244,8 +318,23 @@ class TelegramClient:
             return self._session
 
 
+def _json(params: Mapping[str, Any]) -> tuple[bytes, str]:
+    return json.dumps(params).encode(), "application/json"
+
+
+def _in_language(language_code: str | None) -> dict[str, str]:
+    return {"language_code": language_code} if language_code else {}
+
+
+def _outcome(answer: _Answer | _NoAnswer) -> Delivery:
+    if isinstance(answer, _NoAnswer):
+        outcome = DeliveryOutcome.NOT_SENT if answer.certainly_not_sent else DeliveryOutcome.UNKNOWN
+        return Delivery(outcome, detail=answer.detail)
+    return delivery_of(answer.status, answer.body)
+
+
 def delivery_of(status: int, body: bytes) -> Delivery:
-    """Say what an answer to sendMessage means for the message.
+    """Say what an answer to sendMessage, or to another method that sends, means for the message.
 
     A 4xx proves that it was not sent, if it is Telegram that says so; 429, 401 and 404 stop a run even when their body
     is unreadable. A 5xx proves nothing: the server answers 500 also for a message that it has sent
