@@ -8,6 +8,36 @@ from enum import StrEnum
 ALLOWED_UPDATES = ("message", "edited_message", "callback_query", "my_chat_member")
 """The kinds of update we read; Telegram sends no others, and no fewer."""
 
+DEFAULT_MAX_CONNECTIONS = 40
+"""Deliveries at a time where `setWebhook` names no number."""
+DEFAULT_UPDATES = frozenset(
+    {
+        "message",
+        "edited_message",
+        "channel_post",
+        "edited_channel_post",
+        "business_connection",
+        "business_message",
+        "edited_business_message",
+        "deleted_business_messages",
+        "guest_message",
+        "inline_query",
+        "chosen_inline_result",
+        "callback_query",
+        "shipping_query",
+        "pre_checkout_query",
+        "purchased_paid_media",
+        "poll",
+        "poll_answer",
+        "my_chat_member",
+        "chat_join_request",
+        "chat_boost",
+        "removed_chat_boost",
+        "managed_bot",
+    }
+)
+"""The kinds that Telegram sends where nobody chose any."""
+
 RECENT = timedelta(minutes=15)
 """An error older than this has been followed by deliveries, or by nobody writing."""
 
@@ -53,7 +83,9 @@ class WebhookInfo:
         last_error_at: newest failed delivery, aware UTC; None before the first.
         last_error_message: its reason in Telegram's words.
         max_connections: deliveries at a time; None where Telegram does not say.
-        allowed_updates: kinds of update; empty stands for Telegram's default set.
+        allowed_updates: kinds of update; empty stands for Telegram's default set; they outlive the webhook.
+        ip_address: where Telegram found the webhook's host; "" where it does not say.
+        has_custom_certificate: a certificate was uploaded with the webhook.
     """
 
     url: str
@@ -62,6 +94,8 @@ class WebhookInfo:
     last_error_message: str
     max_connections: int | None
     allowed_updates: tuple[str, ...]
+    ip_address: str = ""
+    has_custom_certificate: bool = False
 
 
 @dataclass(frozen=True, slots=True)
