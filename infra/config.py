@@ -12,11 +12,14 @@ from typing import Any, Self
 from urllib.parse import urlparse
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from engagement.domain import helplines
 from engagement.domain.enhancement import DEFAULT, DEFAULT_MODELS
 from engagement.domain.experiment import Shares
-from engagement.domain.gate import EXPERIMENT_NAME, quiet_of
+from engagement.domain.gate import EXPERIMENT_NAME, SUPPORT_ANSWERED, quiet_of, rollout_of
+from engagement.domain.outreach import OutreachType
+from engagement.domain.templates import NAME_LIMIT
 from engagement.errors import SettingsError
-from engagement.settings import PlannerSettings, Settings
+from engagement.settings import NOTHING, PlannerSettings, Settings
 
 PRODUCTION_STAGE = "prod"
 LOCAL_STAGE = "local"
@@ -92,6 +95,14 @@ class DeploymentConfig:
         training_enabled: "off" trains only when asked to: `rekindle models train`.
         min_training_samples: fewest examples that a model is trained from.
         schedule_timezone: IANA zone of the schedules.
+        mood_support: "off", or "answered" once a person answers those who reply to a message of support.
+        helplines: whom to call on a hard day, like "en=Samaritans 116 123|de=Telefonseelsorge 0800 1110111"; or "none".
+        operator_chat_id: chat with your bot to which messages are forwarded that a person must look at; 0 is none.
+        features: what feature_suggestion may suggest, like "habits,/reminders"; "none" suggests nothing.
+        sensitive_basis: "consent" keeps mood and private topics of those only who let the bot write to them;
+            "operator" of everybody: you have another legal basis.
+        user_ttl_days: days that everything about a user is kept after they were last here.
+        blocked_user_ttl_days: days that it is kept after they blocked the bot or deleted their account.
         log_retention_days: one of `LOG_RETENTION_DAYS`.
         reserve_concurrency: "off" for an account whose Lambda limit is too small to reserve from (new ones have 10).
     """
@@ -128,6 +139,13 @@ class DeploymentConfig:
     training_enabled: str = "on"
     min_training_samples: int = 500
     schedule_timezone: str = "UTC"
+    mood_support: str = "off"
+    helplines: str = NOTHING
+    operator_chat_id: int = 0
+    features: str = NOTHING
+    sensitive_basis: str = "consent"
+    user_ttl_days: int = 400
+    blocked_user_ttl_days: int = 60
     log_retention_days: int = 30
     reserve_concurrency: str = "on"
 
@@ -175,6 +193,15 @@ class DeploymentConfig:
         return {name: getattr(self, name) for name in chosen - {field.name for field in dataclasses.fields(Settings)}}
 
     @property
+    def outreach_types(self) -> str:
+        """The types that are sent, with commas between, or `NOTHING`."""
+        rollout = rollout_of(self.rollout, self.mood_support)
+        sent = [kind.value for kind in OutreachType if rollout.of(kind) > 0]
+        if self.features == NOTHING and OutreachType.FEATURE_SUGGESTION in sent:
+            sent.remove(OutreachType.FEATURE_SUGGESTION.value)
+        return ",".join(sent) or NOTHING
+
+    @property
     def bedrock_model(self) -> str:
         """Name of the model or global profile that Bedrock is asked for."""
         return DEFAULT_MODELS["bedrock"] if self.ai_model == DEFAULT else self.ai_model
@@ -188,6 +215,11 @@ class DeploymentConfig:
     def webhook_secret_parameter(self) -> str:
         """Name of the parameter with the webhook's secret token."""
         return parameter_name(self.stage, "webhook-secret")
+
+    @property
+    def callback_key_parameter(self) -> str:
+        """Name of the parameter with the key that our buttons are signed with; it is created once and never rotated."""
+        return parameter_name(self.stage, "callback-key")
 
     @property
     def webhook_previous_secret_parameter(self) -> str:
@@ -210,6 +242,8 @@ class DeploymentConfig:
         self._check_one_of("consent_policy", ("ask", "assume"))
         self._check_one_of("log_retention_days", LOG_RETENTION_DAYS)
         self._check_one_of("template_choice", ("thompson", "fixed"))
+        self._check_one_of("mood_support", ("off", SUPPORT_ANSWERED))
+        self._check_one_of("sensitive_basis", ("consent", "operator"))
         self._check_one_of("ai_message_enhancement", ("off", "bedrock", "openai", "anthropic"))
 
     def _check_numbers(self) -> None:
@@ -227,6 +261,9 @@ class DeploymentConfig:
             ("sends_per_second", 1, 30),
             ("score_shards", 1, 16),
             ("min_training_samples", 1, 1_000_000),
+            ("operator_chat_id", 0, 2**52 - 1),
+            ("user_ttl_days", 30, 3650),
+            ("blocked_user_ttl_days", 1, 3650),
         ):
             if not low <= getattr(self, key) <= high:
                 raise ConfigError(f"`{key}` is {getattr(self, key)}; it must be from {low} to {high}")
@@ -266,6 +303,16 @@ class DeploymentConfig:
             raise ConfigError(
                 f"`quiet_hours` is {self.quiet_hours!r}; type two hours of the day, or off: `-c quiet_hours=22-8`"
             ) from error
+        try:
+            helplines.parse(self.helplines)
+        except SettingsError as error:
+            raise ConfigError(f"{error}: `-c helplines='en=Samaritans 116 123'`") from error
+        for name in self.features.split(","):
+            if not 1 <= len(name.strip()) <= NAME_LIMIT or not name.isprintable():
+                raise ConfigError(
+                    f"`features` is {self.features!r}; type names of up to {NAME_LIMIT} characters with commas "
+                    "between, or none: `-c features=habits,/reminders`"
+                )
         for key in ("rollout", "type_control"):
             try:
                 Shares.parse(getattr(self, key), key)

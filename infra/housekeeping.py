@@ -27,6 +27,8 @@ class Housekeeping(Construct):
                 telegram_api_url=config.telegram_api_url,
                 webhook_url=webhook_url,
                 model_bucket=surroundings.storage.models.bucket_name,
+                user_ttl_days=config.user_ttl_days,
+                blocked_user_ttl_days=config.blocked_user_ttl_days,
             ),
             surroundings=surroundings,
             timeout=Duration.minutes(5),

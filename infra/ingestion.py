@@ -55,6 +55,12 @@ class Ingestion(Construct):
                 flood_limit_per_minute=config.flood_limit_per_minute,
                 virtual_clock=config.virtual_clock,
                 ai_message_enhancement=config.ai_message_enhancement,
+                callback_key_parameter=config.callback_key_parameter,
+                sensitive_basis=config.sensitive_basis,
+                outreach_types=config.outreach_types,
+                operator_chat_id=config.operator_chat_id,
+                user_ttl_days=config.user_ttl_days,
+                blocked_user_ttl_days=config.blocked_user_ttl_days,
             ),
             surroundings=surroundings,
             timeout=Duration.seconds(15),  # below the 30 s of the HTTP API, so that our 503 is what Telegram hears

@@ -65,6 +65,12 @@ class Monitoring(Construct):
             ("PendingUpdates", "housekeeper", "Maximum", 1000, "Telegram holds updates that we do not take."),
         ):
             self._alarm(metric, _own(metric, service, statistic), threshold=threshold, meaning=meaning)
+        self._alarm(
+            "HandedToOperator",
+            _own("HandedToOperator", "webhook", period=Duration.minutes(5)),
+            threshold=1,
+            meaning="Somebody wrote words of crisis, or answered support: `rekindle users waiting` says who.",
+        )
         for metric, threshold, meaning in (
             ("ModelDegraded", 1, "The churn model ranks or calibrates worse than its card, beyond chance."),
             ("FeatureDrift", 0.2, "Users are not like those whom the churn model knows, beyond chance."),

@@ -60,6 +60,8 @@ class Outreach(Construct):
                 table_name=storage.table.table_name,
                 bot_id=config.bot_id,
                 bot_token_parameter=config.bot_token_parameter,
+                callback_key_parameter=config.callback_key_parameter,
+                helplines=config.helplines,
                 telegram_api_url=config.telegram_api_url,
                 model_bucket=storage.models.bucket_name,
                 ml_prediction_enabled=config.ml_prediction_enabled,

@@ -15,9 +15,12 @@ from infra.outreach import Outreach
 from infra.storage import Storage
 from infra.training import Training
 
-GET, BATCH_GET, QUERY, SCAN, CHECK, PUT, UPDATE = (
+GET, BATCH_GET, QUERY, SCAN, CHECK, PUT, UPDATE, DELETE, BATCH_WRITE = (
     f"dynamodb:{action}"
-    for action in ("GetItem", "BatchGetItem", "Query", "Scan", "ConditionCheckItem", "PutItem", "UpdateItem")
+    for action in (
+        *("GetItem", "BatchGetItem", "Query", "Scan", "ConditionCheckItem"),
+        *("PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem"),
+    )
 )
 READ_STREAM = tuple(f"dynamodb:{a}" for a in ("DescribeStream", "GetRecords", "GetShardIterator", "ListStreams"))
 
@@ -45,11 +48,12 @@ class RekindleStack(Stack):
         webhook.allow(GET, QUERY, PUT, UPDATE, CHECK, on=table)
         webhook.allow_secret(config.webhook_secret_parameter)
         webhook.allow_secret(config.webhook_previous_secret_parameter)
+        webhook.allow_secret(config.callback_key_parameter)
 
-        # table -- stream of new interactions --> pattern_updater -- pattern --> table
+        # table -- stream of new interactions --> pattern_updater -- pattern --> table; who asks for it is erased
         pattern_updater = Learning(self, "Learning", surroundings).pattern_updater
         pattern_updater.allow(*READ_STREAM, on=storage.stream_arn)
-        pattern_updater.allow(GET, QUERY, PUT, UPDATE, CHECK, on=table)
+        pattern_updater.allow(GET, QUERY, PUT, UPDATE, CHECK, DELETE, BATCH_WRITE, on=table)
         pattern_updater.allow("sqs:SendMessage", on=dead_letters)
 
         # schedule --> scorer -- due patterns, model --> scores and planned outreach --> table
@@ -65,12 +69,14 @@ class RekindleStack(Stack):
         sender.allow(GET, QUERY, UPDATE, on=table)
         sender.allow_models("s3:GetObject")
         sender.allow_secret(config.bot_token_parameter)
+        sender.allow_secret(config.callback_key_parameter)
         outreach.allow_language_model()
 
-        # schedule --> housekeeper -- what expired or was left behind --> table; how are the webhook and the model?
+        # schedule --> housekeeper -- what expired, was left behind or is kept too long --> table; how are the webhook
+        # and the model?
         housekeeper = Housekeeping(self, "Housekeeping", surroundings, ingestion.webhook_url).housekeeper
         housekeeper.allow(QUERY, on=due)
-        housekeeper.allow(GET, QUERY, UPDATE, on=table)
+        housekeeper.allow(GET, QUERY, PUT, UPDATE, DELETE, BATCH_WRITE, on=table)
         housekeeper.allow_models("s3:GetObject")
         housekeeper.allow_secret(config.bot_token_parameter)
 

@@ -19,7 +19,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from engagement.domain.features import features
-from engagement.domain.interaction import Interaction
+from engagement.domain.interaction import Interaction, by_themselves
 from engagement.domain.mood import mood_features
 from engagement.domain.pattern import DAY, EMPTY, HOURS_OF_DAY, Pattern, fold
 from engagement.domain.pattern_bytes import decode, encode
@@ -128,7 +128,7 @@ def sample(
         if not enough_time():
             complete = False
             break
-        known = [event for event in history if event.occurred_at < now and not event.edited]
+        known = [event for event in history if event.occurred_at < now and by_themselves(event) and not event.edited]
         if not known:
             continue
         users += 1

@@ -1,5 +1,6 @@
 """Schedule -> what expired, was left behind or has had its effect is settled; the webhook's and the model's health."""
 
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,16 +10,21 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from engagement.clients.cards import serving_card
 from engagement.clients.secrets import read_secret
 from engagement.clients.telegram import TelegramClient
+from engagement.domain.retention import Retention
 from engagement.domain.tick import Tick
+from engagement.services.erasing import Eraser, Keeping
 from engagement.services.housekeeping import Housekeeping, Watch
 from engagement.services.outreach import ProactiveOutreachService
 from engagement.services.settling import Settling
 from engagement.settings import HousekeeperSettings
 from engagement.store.censuses import Censuses
+from engagement.store.erasures import Erasures
+from engagement.store.interactions import Interactions
 from engagement.store.outreaches import Outreaches
 from engagement.store.patterns import Patterns
 from engagement.store.profiles import Profiles
 from engagement.store.table import bind
+from engagement.store.tombstones import Tombstones
 from engagement.telemetry import count, logger, measure, metrics
 
 BUNDLED = Path(__file__).parents[2] / "models" / "churn"
@@ -35,7 +41,17 @@ card = partial(serving_card, "churn", settings.model_bucket, BUNDLED)
 watch = Watch(bot_id=settings.bot_id, censuses=Censuses(), read_card=card)
 outreaches = Outreaches()
 settling = Settling(outreaches, Profiles(), Patterns())
-housekeeping = Housekeeping(ProactiveOutreachService(outreaches), settling, connect, settings.webhook_url, watch)
+retention = Retention(timedelta(days=settings.user_ttl_days), timedelta(days=settings.blocked_user_ttl_days))
+eraser = Eraser(Tombstones(), Erasures())
+housekeeping = Housekeeping(
+    ProactiveOutreachService(outreaches),
+    settling,
+    eraser,
+    Keeping(eraser, Profiles(), Patterns(), Interactions(settings.user_ttl_days), retention),
+    connect,
+    settings.webhook_url,
+    watch,
+)
 
 
 @metrics.log_metrics

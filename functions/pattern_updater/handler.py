@@ -9,9 +9,21 @@ from aws_lambda_powertools.utilities.data_classes.dynamo_db_stream_event import 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from engagement.domain import gate
-from engagement.services import analyzer, milestones, planner, reactions
+from engagement.services import analyzer, erasing, milestones, planner, reactions
 from engagement.settings import PatternUpdaterSettings
-from engagement.store import awards, catalogue, interactions, keys, outreaches, patterns, profiles, scores, table
+from engagement.store import (
+    awards,
+    catalogue,
+    erasures,
+    interactions,
+    keys,
+    outreaches,
+    patterns,
+    profiles,
+    scores,
+    table,
+    tombstones,
+)
 from engagement.store.milestones import Milestones
 from engagement.telemetry import count, logger, metrics
 
@@ -24,7 +36,8 @@ planning = planner.Planner(
 )
 in_force = milestones.MilestonesInForce(Milestones(settings.bot_id).all)
 reacting = reactions.Reactions(in_force, planning, awards.Awards(), outreaches.Outreaches())
-learner = analyzer.EngagementAnalyzer(patterns.Patterns(), scores.Scores(), profiles.Profiles(), reacting)
+eraser = erasing.Eraser(tombstones.Tombstones(), erasures.Erasures())
+learner = analyzer.EngagementAnalyzer(patterns.Patterns(), scores.Scores(), profiles.Profiles(), reacting, eraser)
 
 
 @metrics.log_metrics

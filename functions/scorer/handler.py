@@ -35,7 +35,9 @@ scoring = Scoring(
     censuses=censuses.Censuses(),
     planner=planner,
     models=look_up if settings.ml_prediction_enabled == "on" else None,
-    thresholds=planning.Thresholds(re_engagement=settings.churn_threshold, checkin=settings.checkin_threshold),
+    thresholds=planning.Thresholds(
+        re_engagement=settings.churn_threshold, checkin=settings.checkin_threshold, features=settings.named_features
+    ),
 )
 
 

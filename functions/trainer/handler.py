@@ -11,12 +11,12 @@ from engagement.domain.tick import Tick
 from engagement.services.training import Training, requested_samples
 from engagement.settings import TrainerSettings
 from engagement.store.histories import Histories
-from engagement.store.table import bind
+from engagement.store.table import SCAN_SECONDS, bind
 from engagement.telemetry import count, logger, metrics
 from models.weekly import train_all
 
 settings = TrainerSettings.from_env()
-bind(settings.table_name)
+bind(settings.table_name, read_seconds=SCAN_SECONDS)
 BUNDLED = Path(__file__).parents[2] / "models"
 training = Training(
     bot_id=settings.bot_id,

@@ -8,28 +8,18 @@ from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from engagement.clients.secrets import read_secret
-from engagement.domain.flood import FloodLimit
-from engagement.domain.profile import ConsentPolicy
-from engagement.domain.replies import Replies
 from engagement.errors import SecretUnavailableError, StoreUnavailableError
 from engagement.services.front_door import TRY_AGAIN, FrontDoor, answer
-from engagement.services.reception import Reception
 from engagement.settings import WebhookSettings
-from engagement.store import dead_letters, interactions, profiles, table
+from engagement.store import table
 from engagement.telemetry import logger, metrics
-from functions.webhook.progress import progress_of
+from functions.webhook.wiring import reception_of
 
 settings = WebhookSettings.from_env()
 table.bind(settings.table_name)
-keep_days = settings.interaction_ttl_days
-stores = (interactions.Interactions(keep_days), profiles.Profiles(), dead_letters.DeadLetters(settings.bot_id))
-rewords = settings.ai_message_enhancement != "off"
-replies = Replies(ConsentPolicy(settings.consent_policy), settings.store_text == "on", keep_days, rewords)
-limit, progress = FloodLimit(settings.flood_limit_per_minute), partial(progress_of, settings.bot_id)
-reception = Reception(settings.bot_id, *stores, replies, limit, progress)
 current = partial(read_secret, settings.webhook_secret_parameter)
 previous = partial(read_secret, settings.webhook_previous_secret_parameter, missing_ok=True)
-door = FrontDoor(reception, current, previous, virtual_clock=settings.virtual_clock == "on")
+door = FrontDoor(reception_of(settings), current, previous, virtual_clock=settings.virtual_clock == "on")
 
 
 @metrics.log_metrics
@@ -44,5 +34,14 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         logger.warning("update deferred", reason=type(error).__name__)
         return TRY_AGAIN
     metrics.add_metric(receipt.outcome, MetricUnit.Count, 1)
-    logger.info("update received", outcome=receipt.outcome, update_id=receipt.update_id, reason=receipt.reason)
+    if receipt.handed_over is not None:
+        metrics.add_metric("HandedToOperator", MetricUnit.Count, 1)
+    logger.info(
+        "update received",
+        outcome=receipt.outcome,
+        update_id=receipt.update_id,
+        reason=receipt.reason,
+        control=receipt.control,
+        handed_over=receipt.handed_over,
+    )
     return answer(receipt)

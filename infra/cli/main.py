@@ -243,6 +243,7 @@ def needing_engagement(limit: int, stage: str | None) -> None:
     """List those most likely to stay away for two weeks, the likeliest first."""
     from engagement.domain.planning import Thresholds
     from engagement.services.analyzer import EngagementAnalyzer
+    from engagement.settings import listed
     from engagement.store.patterns import Patterns
     from engagement.store.profiles import Profiles
     from engagement.store.scores import Scores
@@ -251,7 +252,9 @@ def needing_engagement(limit: int, stage: str | None) -> None:
     settings = target.settings("scorer")
     target.bind_table()
     thresholds = Thresholds(
-        re_engagement=float(settings["CHURN_THRESHOLD"]), checkin=float(settings["CHECKIN_THRESHOLD"])
+        re_engagement=float(settings["CHURN_THRESHOLD"]),
+        checkin=float(settings["CHECKIN_THRESHOLD"]),
+        features=listed(settings["FEATURES"]),
     )
     analyzer = EngagementAnalyzer(Patterns(), Scores(), Profiles())
     found = analyzer.find_users_needing_engagement(datetime.now(UTC), thresholds, limit)
@@ -278,6 +281,47 @@ def predict(user_id: int, stage: str | None) -> None:
     from infra.cli.prediction import show_prediction
 
     show_prediction(Target.of(stage), user_id, datetime.now(UTC), out)
+
+
+@users.command()
+@click.argument("user_id", type=click.IntRange(min=1))
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write the JSON there.")
+@stage_option
+def export(user_id: int, output: Path | None, stage: str | None) -> None:
+    """Export everything that is kept about USER_ID (Telegram's number): in words, and as JSON.
+
+    Example: rekindle users export 1234567 --output ada.json
+    """
+    from infra.cli.people import export_user
+
+    export_user(Target.of(stage), user_id, output, datetime.now(UTC), out)
+
+
+@users.command()
+@click.argument("user_id", type=click.IntRange(min=1))
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@stage_option
+def erase(user_id: int, stage: str | None, *, yes: bool) -> None:
+    """Erase everything that is kept about USER_ID (Telegram's number). It cannot be taken back.
+
+    Example: rekindle users erase 1234567
+    """
+    from infra.cli.people import erase_user
+
+    erase_user(Target.of(stage), user_id, datetime.now(UTC), out, confirmed=yes)
+
+
+@users.command()
+@click.option("--done", type=click.IntRange(min=1), help="Somebody has looked at what this user wrote.")
+@stage_option
+def waiting(done: int | None, stage: str | None) -> None:
+    """List who waits for a person: words of crisis, and answers to support.
+
+    Example: rekindle users waiting --done 1234567
+    """
+    from infra.cli.people import show_waiting
+
+    show_waiting(Target.of(stage), done, datetime.now(UTC), out)
 
 
 # --- rekindle report, rekindle reconcile ---

@@ -15,6 +15,7 @@ from engagement.domain.gate import quiet_of
 from engagement.domain.pattern import last_seen
 from engagement.domain.planning import Thresholds
 from engagement.services.predictor import BehavioralPredictor, ChurnPrediction, MoodPrediction, TimingPrediction
+from engagement.settings import listed
 from infra.cli.target import Target
 from infra.local.emulator import ROOT
 
@@ -42,7 +43,7 @@ def show_prediction(target: Target, user_id: int, now: datetime, out: Console) -
     settings = target.settings("scorer")
     target.bind_table()
     bot_id = int(settings["BOT_ID"])
-    predictor = _predictor(bot_id, settings)
+    predictor = predictor_of(bot_id, settings)
     churn = predictor.predict_churn_risk(user_id, now=now)
     profile, stored = Profiles().get(bot_id, user_id), Patterns().load(bot_id, user_id)
     name = f" {profile.first_name}" if profile and profile.first_name else ""
@@ -57,7 +58,13 @@ def show_prediction(target: Target, user_id: int, now: datetime, out: Console) -
     _show_actions(predictor.recommend_next_action(user_id, now=now), out)
 
 
-def _predictor(bot_id: int, settings: dict[str, str]) -> BehavioralPredictor:
+def predictor_of(bot_id: int, settings: dict[str, str]) -> BehavioralPredictor:
+    """Wire the predictor as a deployment is set, with its champions.
+
+    Args:
+        bot_id: whose users.
+        settings: of the scorer, as its environment has them.
+    """
     from engagement.clients.serving import serving_models
     from engagement.services.population import population_at
     from engagement.store.censuses import Censuses
@@ -77,7 +84,9 @@ def _predictor(bot_id: int, settings: dict[str, str]) -> BehavioralPredictor:
         models=models,
         quiet=quiet_of(settings["QUIET_HOURS"]),
         thresholds=Thresholds(
-            re_engagement=float(settings["CHURN_THRESHOLD"]), checkin=float(settings["CHECKIN_THRESHOLD"])
+            re_engagement=float(settings["CHURN_THRESHOLD"]),
+            checkin=float(settings["CHECKIN_THRESHOLD"]),
+            features=listed(settings["FEATURES"]),
         ),
     )
 

@@ -157,7 +157,7 @@ def _notes(lift: Lift) -> Iterable[Text]:
 def _performance(figures: Mapping[str, Any]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("")
-    for column in ("planned", "sent", "held out", "answered", "of the sent"):
+    for column in ("planned", "sent", "held out", "answered", "", "not now", "stopped"):
         table.add_column(column, justify="right")
     rows = {**figures["by_outreach_type"], "all": figures["overall_metrics"]}
     for kind, row in rows.items():
@@ -168,6 +168,8 @@ def _performance(figures: Mapping[str, Any]) -> Table:
             f"{row['held_out']:,}",
             f"{row['total_responses']:,}",
             f"{row['response_rate']:.1f}%" if row["successful_sends"] else "",
+            f"{row['not_now']:,}",
+            f"{row['stopped'] + row['left']:,}",
             style="bold" if kind == "all" else "",
         )
     return table
@@ -175,12 +177,14 @@ def _performance(figures: Mapping[str, Any]) -> Table:
 
 def _templates(figures: Mapping[str, Any]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for column in ("text", "sent", "answered", "of the sent", "95% interval"):
+    for column in ("text", "sent", "answered", "", "95% interval", "not now", "stopped"):
         table.add_column(column if column != "text" else "", justify="left" if column == "text" else "right")
     for name, row in list(figures["template_performance"].items())[:SHOWN_TEMPLATES]:
         low, high = row["interval"]
         rate = f"{row['response_rate']:.1f}%"
-        table.add_row(Text(name), f"{row['sends']:,}", f"{row['responses']:,}", rate, f"{low:.1f} to {high:.1f}%")
+        pressed = (f"{row['not_now']:,}", f"{row['stopped'] + row['left']:,}")
+        answered = (f"{row['responses']:,}", rate, f"{low:.1f} to {high:.1f}%")
+        table.add_row(Text(name), f"{row['sends']:,}", *answered, *pressed)
     hidden = len(figures["template_performance"]) - SHOWN_TEMPLATES
     if hidden > 0:
         table.add_row(f"and {hidden} more", style="dim")

@@ -90,10 +90,10 @@ class Target:
 
     def bind_table(self) -> None:
         """Point the store at the deployment's table."""
-        from engagement.store.table import bind
+        from engagement.store.table import SCAN_SECONDS, bind
 
         os.environ.update(self.variables)
-        bind(self.outputs["TableName"])
+        bind(self.outputs["TableName"], read_seconds=SCAN_SECONDS)
 
 
 def read_event(text: str) -> Any:

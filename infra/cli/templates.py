@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from engagement.clients.telegram import TelegramClient
+from engagement.domain.callbacks import Signer, exposure_ref
 from engagement.domain.delivery import Delivery, DeliveryOutcome
 from engagement.domain.outreach import OutreachType
 from engagement.domain.templates import (
@@ -110,7 +111,7 @@ def preview(name: str, first_name: str, language: str, values: tuple[str, ...], 
     """Show the text NAME as a reader sees it, with the buttons below it."""
     template, markup = _rendered(_texts(Target.of(stage)), name, first_name, language, values)
     console.print(Panel(_as_shown(markup), title=escape(f"{template.name} ({template.language(language)})"), width=64))
-    for row in keyboard(template.outreach_type, language)["inline_keyboard"]:
+    for row in keyboard(template.outreach_type, language, str)["inline_keyboard"]:
         console.print("  ".join(escape(f"[ {button['text']} ]") for button in row), highlight=False)
 
 
@@ -129,7 +130,16 @@ def send_test(
     if not token:
         raise click.ClickException(f"there is no bot token in {settings['BOT_TOKEN_PARAMETER']}; store BotFather's")
     telegram = TelegramClient(token, settings["TELEGRAM_API_URL"])
-    sent = telegram.send_message(chat_id, markup, reply_markup=keyboard(template.outreach_type, language))
+    key = SsmParameters(target.client).read(settings["CALLBACK_KEY_PARAMETER"])
+    if not key:
+        raise click.ClickException(
+            f"there is no key in {settings['CALLBACK_KEY_PARAMETER']} to sign the buttons with; `rekindle webhook set` "
+            "makes one"
+        )
+    signer = Signer(int(settings["BOT_ID"]), lambda: key)
+    ref = exposure_ref(template.outreach_type, datetime.now(UTC))
+    buttons = keyboard(template.outreach_type, language, lambda button: signer.data(button, chat_id, ref))
+    sent = telegram.send_message(chat_id, markup, reply_markup=buttons)
     if sent.outcome is not DeliveryOutcome.SENT:
         raise click.ClickException(f"not sent: {_failure(sent)}")
     console.print(f"Sent to {chat_id} as message {sent.message_id}. Its buttons work: they are yours, as any user's.")

@@ -23,6 +23,7 @@ from infra.local.population import DAYS, Act, Action, Fate, Population
 from infra.local.suite import BOT_ID, STATE_FILE, FunctionFailedError, LocalSuite
 from infra.local.summary import PROMISES, Ledger, Predictions, Reached, Records, show, summarise
 from infra.local.telegram import bot_api, updates
+from infra.local.telegram.methods import SentMessage
 from infra.local.truth import Measured
 from infra.local.world import Kind
 
@@ -117,10 +118,8 @@ class World:
         at, number = int(action.at.timestamp()), self._update_id
         spoken = self._spoken.get(person.user_id)
         if action.act is Act.PRESS:
-            below = self.suite.telegram.received_by(person.user_id)[-1]
-            return updates.callback(
-                number, person, action.text, date=below.date, message_id=below.message_id, bot_id=BOT_ID
-            )
+            below, data = self._button(person.user_id, action.text)
+            return updates.callback(number, person, data, date=below.date, message_id=below.message_id, bot_id=BOT_ID)
         if action.act is Act.BLOCK:
             return updates.blocked(number, person, date=at, bot_id=BOT_ID)
         if action.act is Act.EDIT and spoken:
@@ -132,6 +131,15 @@ class World:
         self._spoken[person.user_id] = updates.message(number, person, action.text, date=at, message_id=message_id)
         return self._spoken[person.user_id]
 
+    def _button(self, user_id: int, says: str) -> tuple[SentMessage, str]:
+        """Return the newest message with a button that says so, and what the button sends back."""
+        for message in reversed(self.suite.telegram.received_by(user_id)):
+            rows = (message.reply_markup or {}).get("inline_keyboard", [])
+            for button in (button for row in rows for button in row):
+                if button.get("callback_data", "").split(":")[1:2] == [says]:
+                    return message, button["callback_data"]
+        raise LocalAwsError(f"no message to {user_id} has a button that says {says}")
+
     def _post(self, update: updates.Update) -> None:
         self.ledger.answers[self.suite.post_update(update).status] += 1
 
@@ -140,8 +148,9 @@ class World:
             for report in self.suite.tick(function, at):
                 self._reports[function] = report
                 self.ledger.not_planned.update(report.get("not_planned", {}))
-        except FunctionFailedError:
+        except FunctionFailedError as error:
             self.ledger.failures[function] += 1
+            self.ledger.complaints.append(f"{at:%Y-%m-%d %H:%M} {error}")
 
     def _let_people_react(self, at: datetime) -> None:
         messages = self.suite.telegram.messages[self._messages_seen :]

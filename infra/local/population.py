@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from engagement.domain.callbacks import CONSENT_BOTH, CONSENT_NO, CONSENT_YES
+from engagement.domain.callbacks import Button
 from infra.local.world import Kind
 
 
@@ -39,7 +39,7 @@ class Act(StrEnum):
     STICKER = "sticker"
     DOCUMENT = "document"
     PRESS = "press"
-    """A button under the bot's newest message; `text` is its callback data."""
+    """A button under the bot's newest message that has one; `text` is what the button says, see `callbacks.Button`."""
     BLOCK = "block"
 
 
@@ -52,7 +52,7 @@ class Action:
         user_id: who.
         serial: orders what one person does within a second.
         act: what.
-        text: the message, or the button's callback data.
+        text: the message, or what the button says.
     """
 
     at: datetime
@@ -140,6 +140,10 @@ HELPS = 0.9
 """Probability that a message brings somebody back whom messages help."""
 BLOCKS = 0.3
 """Probability that a message makes somebody block the bot whom messages annoy."""
+STOPS = 0.3
+"""Probability that it makes them press a button that ends messages instead."""
+PUTS_OFF = 0.2
+"""Probability that it makes them press "not now" instead; likewise, of those whom it leaves cold."""
 WHIM = 0.015
 """Probability, each day, that somebody who left looks in by themselves."""
 
@@ -171,11 +175,13 @@ class Population:
         return sorted(actions)
 
     def hears(self, user_id: int, at: datetime) -> list[Action]:
-        """Return how a person takes an outreach that reached them at `at`: a visit, a block, or nothing."""
+        """Return how a person takes an outreach that reached them at `at`: a visit, a press, a block, or nothing."""
         person, rng = self.people[user_id], self._random(user_id, _hearing(at))
         if self._takes_offence(person, rng):
             self._blocked.add(user_id)
             return [self._action(person, at + timedelta(minutes=4), Act.BLOCK)]
+        if button := self._dismisses(person, at):
+            return [self._action(person, at + timedelta(minutes=3), Act.PRESS, button)]
         if not self._is_moved(person, rng) or not self._is_away(person, at, self._returned_on.get(user_id)):
             return []
         later = self._visit_at(at, rng)
@@ -208,6 +214,15 @@ class Population:
     def _takes_offence(person: Person, rng: random.Random) -> bool:
         drawn = rng.random()
         return person.fate is Fate.BLOCKER or (person.kind is Kind.ANNOYED and drawn < BLOCKS)
+
+    def _dismisses(self, person: Person, at: datetime) -> Button | None:
+        """Return the button by which a person turns a message down; its draw is of its own, and moves no other fate."""
+        if person.kind is Kind.HELPED:
+            return None
+        drawn = self._random(person.user_id, f"dismisses {at:%Y-%m-%d %H}").random()
+        if person.kind is Kind.ANNOYED and drawn < STOPS:
+            return Button.STOP_TYPE if drawn < STOPS / 2 else Button.STOP_ALL
+        return Button.NOT_NOW if 1 - drawn < PUTS_OFF else None
 
     @staticmethod
     def _is_moved(person: Person, rng: random.Random) -> bool:
@@ -291,8 +306,8 @@ class Population:
         at = self._moment(person, day, rng)
         yield self._action(person, at, Act.TEXT, "/start")
         if person.consents is not None:
-            yes = CONSENT_BOTH if person.lets_learn else CONSENT_YES
-            answer = yes if person.consents else CONSENT_NO
+            yes = Button.CONSENT_BOTH if person.lets_learn else Button.CONSENT_YES
+            answer = yes if person.consents else Button.CONSENT_NO
             yield self._action(person, at + timedelta(seconds=rng.randrange(3, 60)), Act.PRESS, answer)
 
     def _session(self, person: Person, at: datetime, rng: random.Random) -> Iterator[Action]:

@@ -38,6 +38,8 @@ STATE_FILE = ROOT / "build" / "local.json"
 """Where `rekindle local` finds the running suite."""
 
 BOT_ID = 123456
+CALLBACK_KEY = "local-callback-key-0001"
+"""The buttons in events/ are signed with it; it opens nothing."""
 WEBHOOK_SECRET = "local-webhook-secret-0001"  # noqa: S105 - the one in events/; it opens a door on loopback only
 ARRIVAL_HEADER = "x-rekindle-now"
 TELEGRAM_PORT = 48_081
@@ -226,7 +228,11 @@ class LocalSuite:
         self._say("starting the fake Telegram")
         self._telegram = self._start_telegram()
         config = local_config(BOT_ID, self._telegram.url, **self._choices)
-        secret_values = {config.bot_token_parameter: self._token, config.webhook_secret_parameter: self.webhook_secret}
+        secret_values = {
+            config.bot_token_parameter: self._token,
+            config.webhook_secret_parameter: self.webhook_secret,
+            config.callback_key_parameter: CALLBACK_KEY,
+        }
         self._deployment = deploy(self.emulator, config, secret_values, self._say)
         self._say("completing what the local AWS leaves out")
         fixups.apply(self._deployment, self.endpoint)
@@ -357,12 +363,12 @@ class LocalSuite:
 
     def bind_table(self) -> None:
         """Point this process's AWS clients and the store at the deployed table, until the suite stops."""
-        from engagement.store.table import bind
+        from engagement.store.table import SCAN_SECONDS, bind
 
         for name, value in environment(self.endpoint).items():
             self._environment_before.setdefault(name, os.environ.get(name))
             os.environ[name] = value
-        bind(self.table_name)
+        bind(self.table_name, read_seconds=SCAN_SECONDS)
 
     # --- what can be done ---
 

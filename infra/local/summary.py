@@ -63,6 +63,7 @@ class Ledger:
         not_planned: outreach that was called for and not planned, by reason.
         risk: churn probability by user and virtual day, for those whose story might be told.
         failures: functions that raised, by name.
+        complaints: when, and what each of them said.
     """
 
     acts: list[Action] = field(default_factory=list)
@@ -72,6 +73,7 @@ class Ledger:
     not_planned: Counter[str] = field(default_factory=Counter)
     risk: dict[int, dict[int, float]] = field(default_factory=dict)
     failures: Counter[str] = field(default_factory=Counter)
+    complaints: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -381,8 +383,13 @@ def summarise(
     states = Counter(item.state for item in records.outreach)
     reasons = Counter(item.reason for item in records.outreach if item.reason)
     reasons += ledger.not_planned
-    bad_answers = sum(count for status, count in ledger.answers.items() if status != 200)
-    dead_items = sum(item.pk.startswith("DEAD#") for item in records.others)
+    errors = {
+        "answers_other_than_200": sum(count for status, count in ledger.answers.items() if status != 200),
+        "updates_unreadable": sum(item.pk.startswith("DEAD#") for item in records.others),
+        "dead_letters": dead_letters,
+        **{f"failed_{function}": count for function, count in ledger.failures.items()},
+        **{f"logged_by_{function}": count for function, count in totals.errors.items()},
+    }
     returned = {message.user_id for message in ledger.reached if said_after(ledger.acts, message)}
     sent = delivered(records.outreach)
     at_best_hour = [m for m in ledger.reached if sent[moment(m.user_id, m.at)].outreach_type in POINTLESS_ON_RETURN]
@@ -413,7 +420,9 @@ def summarise(
         "sent_after_stop": sent_after_stop(ledger.reached, ledger.acts),
         "cap_breaches": cap_breaches(ledger.reached, per_day, min_gap),
         "counters_wrong": len(measured.reconciliation.differences),
-        "errors": bad_answers + dead_items + dead_letters + ledger.failures.total() + totals.errors.total(),
+        "errors": sum(errors.values()),
+        "errors_of": errors,
+        "complaints": ledger.complaints,
     }
 
 

@@ -69,7 +69,8 @@ def settings_of(cls: type[settings.Settings]) -> dict[str, str]:
     sample = {str: "off", int: "1", float: "1"}
     env = {field.name.upper(): sample[field.type] for field in fields(cls)}
     env |= {"CONSENT_POLICY": "ask", "ML_PREDICTION_ENABLED": "on", "BOT_TOKEN_PARAMETER": TOKEN_PARAMETER}
-    env |= {"ROLLOUT": "100", "TYPE_CONTROL": "10"}
+    env |= {"ROLLOUT": "100", "TYPE_CONTROL": "10", "SENSITIVE_BASIS": "consent", "OUTREACH_TYPES": "re_engagement"}
+    env |= {"HELPLINES": "none", "FEATURES": "none"}
     return env | {"POWERTOOLS_SERVICE_NAME": "bench", "POWERTOOLS_METRICS_NAMESPACE": "bench"}
 
 

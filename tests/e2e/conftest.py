@@ -128,11 +128,11 @@ class Chat:
 
     def consents(self, at: datetime) -> None:
         """Start the bot and allow it to write."""
-        from engagement.domain.callbacks import CONSENT_YES
+        from engagement.domain.callbacks import Button
 
         self.says("/start", at)
         (question,) = self.received()[-1:]
-        assert self.presses(CONSENT_YES, question, at).status == 200
+        assert self.presses(data_of(question, Button.CONSENT_YES), question, at).status == 200
 
     def received(self) -> list[SentMessage]:
         """What the bot wrote, in order."""
@@ -141,6 +141,14 @@ class Chat:
     def outreach(self) -> list[SentMessage]:
         """What the bot wrote without being asked."""
         return [message for message in self.received() if message.via == "http"]
+
+
+def data_of(message: SentMessage, button: str) -> str:
+    """Return what the one button under a message sends back that says so; see `callbacks.Button`."""
+    rows = (message.reply_markup or {})["inline_keyboard"]
+    found = [one["callback_data"] for row in rows for one in row if one["callback_data"].split(":")[1] == button]
+    assert len(found) == 1, found
+    return str(found[0])
 
 
 _DEPLOYED = DeploymentConfig(bot_id=BOT_ID)

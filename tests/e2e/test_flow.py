@@ -12,14 +12,14 @@ from urllib.parse import urlparse
 
 import pytest
 
-from engagement.domain.callbacks import STOP
+from engagement.domain.callbacks import PREFIX, Button
 from engagement.domain.outreach import OutreachState
 from engagement.domain.pattern import Pattern
 from engagement.domain.pattern_bytes import decode
 from engagement.domain.profile import Consent
 from engagement.store import keys
 from engagement.store.table import InteractionItem, Item, OutreachItem, PatternItem, ProfileItem
-from infra.local.suite import BOT_ID, LocalSuite
+from infra.local.suite import BOT_ID, CALLBACK_KEY, LocalSuite
 
 OpenChat = Callable[..., Any]
 START = datetime(2026, 9, 7, 18, 0, tzinfo=UTC)
@@ -89,8 +89,9 @@ def test_only_the_secret_opens_the_door(suite: LocalSuite, store: str, chat: Ope
 def test_an_update_becomes_an_interaction_and_the_stream_makes_it_a_pattern(
     suite: LocalSuite, store: str, chat: OpenChat
 ) -> None:
-    """R16, R22, R28: what arrives is folded once, by its own time."""
+    """R16, R22, R28, R90: what they did by themselves is folded once, by its own time; /start and a press are not."""
     someone = chat()
+    someone.consents(START - HOUR)
     for day in range(3):
         for minute in range(4):
             assert someone.says("I love this!", START + day * DAY + timedelta(minutes=minute)).status == 200
@@ -99,10 +100,12 @@ def test_an_update_becomes_an_interaction_and_the_stream_makes_it_a_pattern(
 
     stored = interactions(someone.user_id)
     learned = pattern(someone.user_id)
-    assert len(stored) == learned.total == 12
+    own = [item for item in stored if item.control is None]
+    assert len(own) == learned.total == 12
+    assert sorted(item.control for item in stored if item.control) == ["answer", "command"]
     assert len(learned.days) == 3
     assert learned.first_at == int(START.timestamp())
-    assert {item.sentiment_type for item in stored} <= {"positive", "very_positive"}
+    assert {item.sentiment_type for item in own} <= {"positive", "very_positive"}
     assert profile(someone.user_id).first_name == "Ada"
 
 
@@ -227,7 +230,9 @@ def test_the_silent_are_written_to_once_unless_they_stopped_blocked_or_never_agr
     assert stopped.outreach() == blocked.outreach() == silent_on_consent.outreach() == []
     assert "Ada <3 & co" in message.text
     buttons = [button for row in (message.reply_markup or {})["inline_keyboard"] for button in row]
-    assert STOP in [button.get("callback_data") for button in buttons]
+    said = [button["callback_data"].split(":")[:2] for button in buttons]
+    assert [PREFIX, Button.STOP_TYPE] in said
+    assert [PREFIX, Button.STOP_ALL] in said
     assert "allow_paid_broadcast" not in message.params
     states = {user_id: [OutreachItem.get(i.pk, i.sk).state for i in items] for user_id, items in planned.items()}
     assert states[willing.user_id] == [OutreachState.SENT]
@@ -291,7 +296,7 @@ def test_words_and_secrets_are_nowhere(suite: LocalSuite, store: str, chat: Open
     assert "Zanzibar" in written  # the search looks where it should
     assert "qxzebra" not in written
     token = suite.telegram.webhook.secret_token
-    for secret in (suite._token, suite._token.partition(":")[2], suite.webhook_secret, token):
+    for secret in (suite._token, suite._token.partition(":")[2], suite.webhook_secret, token, CALLBACK_KEY):
         assert secret not in written
         assert secret not in configured
 

@@ -6,19 +6,26 @@ from typing import Any
 
 import pytest
 
-from engagement.domain.callbacks import GO, LATER, STOP
+from engagement.domain.callbacks import Button
+from engagement.domain.interaction import Exposure
 from engagement.domain.milestones import METRICS, Milestone
 from engagement.domain.outcomes import SETTLE_AFTER, Outcomes
 from engagement.domain.outreach import Arm, OutreachState, OutreachType
-from engagement.domain.profile import SNOOZE, Awaiting
+from engagement.domain.pattern import Pattern
+from engagement.domain.pattern_bytes import decode
+from engagement.domain.preferences import DISTANCE, Dismissal, TypeChoice
+from engagement.domain.profile import Awaiting
+from engagement.domain.templates import BUTTONS
 from engagement.services.milestones import MilestoneSeeder
 from engagement.store import keys
 from engagement.store.milestones import Milestones
 from engagement.store.statistics import Statistics
-from engagement.store.table import AwardItem, OutreachItem, ProfileItem, bind
+from engagement.store.table import AwardItem, OutreachItem, PatternItem, ProfileItem, bind
 from infra.cli import main, milestones, templates
-from infra.local.emulator import environment
+from infra.config import DeploymentConfig
+from infra.local import emulator
 from infra.local.suite import BOT_ID, LocalSuite
+from tests.e2e.conftest import data_of
 
 OpenChat = Callable[..., Any]
 Rekindle = Callable[..., str]
@@ -48,13 +55,18 @@ FIVE, EIGHT = (
 
 @pytest.fixture(scope="module", autouse=True)
 def milestones_in_force(suite: LocalSuite) -> Iterator[None]:
-    """Two milestones that nobody in the other files gets near, since the first day and until the last test."""
+    """Two milestones that nobody in the other files gets near, since the first day and until the last test.
+
+    What another file has put into force is not any more.
+    """
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in environment(suite.endpoint).items():
+        for name, value in emulator.environment(suite.endpoint).items():
             patch.setenv(name, value)
         bind(suite.table_name)
         suite.wait_until_drained()
         seeder = MilestoneSeeder(BOT_ID, Milestones(BOT_ID), Statistics())
+        for milestone in Milestones(BOT_ID).all():
+            seeder.remove(milestone.milestone_name)
         for milestone in (FIVE, EIGHT):
             seeder.add(milestone, now=FIRST_DAY)
         yield
@@ -80,6 +92,10 @@ def profile(user_id: int) -> ProfileItem:
     return ProfileItem.get(keys.user(BOT_ID, user_id), keys.PROFILE, consistent_read=True)
 
 
+def pattern(user_id: int) -> Pattern:
+    return decode(PatternItem.get(keys.user(BOT_ID, user_id), keys.PATTERN, consistent_read=True).state)
+
+
 def outreaches(user_id: int) -> list[OutreachItem]:
     partition = keys.user(BOT_ID, user_id)
     return list(OutreachItem.query(partition, OutreachItem.sk.startswith(keys.OUTREACH_PREFIX), consistent_read=True))
@@ -97,17 +113,17 @@ def outcomes(item: OutreachItem) -> Outcomes:
 
 
 def agrees(person: Any, at: datetime) -> None:
-    """Let somebody allow messages and set their zone: two commands."""
+    """Let somebody allow messages and set their zone; commands of ours are none of theirs."""
     person.consents(at)
     person.says(f"/timezone {ZONE}", at + MINUTE)
 
 
 def reaches(person: Any, target: int, at: datetime) -> datetime:
-    """Let somebody send commands until they sent so many, the first two by `agrees`; returns when the last came."""
-    for number in range(target - 2):
-        person.says("/help", at + number * MINUTE)
+    """Let somebody send so many commands; returns when the last came."""
+    for number in range(target):
+        person.says("/recipes", at + number * MINUTE)
     person.suite.wait_until_drained()
-    return at + (target - 3) * MINUTE
+    return at + (target - 1) * MINUTE
 
 
 def sends(suite: LocalSuite, at: datetime) -> None:
@@ -115,18 +131,18 @@ def sends(suite: LocalSuite, at: datetime) -> None:
     suite.tick("outreach_sender", at)
 
 
-def answered(person: Any, data: str, below: Any, at: datetime) -> str:
+def answered(person: Any, button: Button, below: Any, at: datetime) -> str:
     """Press a button and return the words that come back."""
-    assert person.presses(data, below, at).status == 200
+    assert person.presses(data_of(below, button), below, at).status == 200
     call = person.suite.telegram.calls[-1]
     assert (call.method, call.status) == ("answerCallbackQuery", 200)
     return str(call.params["text"])
 
 
 def labels(message: Any) -> dict[str, str]:
-    """Return what the buttons below a message say, by what they send back."""
+    """Return what is on the buttons below a message, by what they say."""
     rows = (message.reply_markup or {})["inline_keyboard"]
-    return {button["callback_data"]: button["text"] for row in rows for button in row}
+    return {button["callback_data"].split(":")[1]: button["text"] for row in rows for button in row}
 
 
 def celebrated(suite: LocalSuite, person: Any, day: datetime) -> Any:
@@ -144,14 +160,14 @@ def celebrated(suite: LocalSuite, person: Any, day: datetime) -> Any:
 def test_a_milestone_is_awarded_once_and_congratulated_once_in_open_hours(
     suite: LocalSuite, store: str, chat: OpenChat
 ) -> None:
-    """R60, R62, R57: however often its cause is delivered; at night it waits; the message has its three buttons."""
+    """R60, R62, R57: however often its cause is delivered; at night it waits; the message has its four buttons."""
     # Given: somebody who agreed
     someone = chat("Ada <3 & co")
     agrees(someone, FIRST_DAY + 20 * HOUR)
 
     # When: they send their fifth command at eleven at night
     late = FIRST_DAY + 22 * HOUR
-    update = someone.message("/help", late)
+    update = someone.message("/recipes", late)
     reaches(someone, 4, late - HOUR)
     suite.wait_until_drained()
     assert not awards(someone.user_id)
@@ -169,7 +185,7 @@ def test_a_milestone_is_awarded_once_and_congratulated_once_in_open_hours(
     # When: Telegram and the stream deliver again, more commands come, and the sender ticks through the night
     someone.posts(update, late)
     assert suite.invoke("pattern_updater", insertions(suite, someone.user_id)) == {"batchItemFailures": []}
-    someone.says("/help", late + MINUTE)
+    someone.says("/recipes", late + MINUTE)
     suite.wait_until_drained()
     for hour in (0, 4, 8):
         sends(suite, late + 2 * MINUTE + hour * HOUR)
@@ -185,9 +201,10 @@ def test_a_milestone_is_awarded_once_and_congratulated_once_in_open_hours(
     assert FIVE.display_name in message.text
     assert message.date == int((late + 9 * HOUR).timestamp())
     assert labels(message) == {
-        GO[OutreachType.MILESTONE_CELEBRATION]: "Show my progress",
-        LATER: "Not now",
-        STOP: "Stop these messages",
+        Button.GO: "Show my progress",
+        Button.NOT_NOW: "Not now",
+        Button.STOP_TYPE: BUTTONS["stop"]["en"],
+        Button.STOP_ALL: BUTTONS["stop_all"]["en"],
     }
     assert "allow_paid_broadcast" not in message.params
     assert awards(someone.user_id) == [FIVE.milestone_name]
@@ -314,50 +331,102 @@ def test_answers_are_kept_settled_after_a_week_and_reported_by_group(
 def test_the_buttons_below_a_message_do_what_they_say_in_the_readers_language(
     suite: LocalSuite, store: str, chat: OpenChat
 ) -> None:
-    """R57, R62: progress on demand; "not now" and "stop" hold what is earned afterwards back."""
+    """R57, R62, R91, R92, R98: progress on demand; "not now" and both stops hold back what is earned afterwards.
+
+    And none of the presses is activity, an answer or a return (R90).
+    """
     day = FIRST_DAY + 15 * DAY
-    curious, later, leaving = chat("Jürgen", "de"), chat("Jürgen", "de-AT"), chat("Jürgen", "de")
-    messages = [
-        celebrated(suite, person, day + number * HOUR) for number, person in enumerate((curious, later, leaving))
-    ]
+    people = [chat("Jürgen", language) for language in ("de", "de-AT", "de", "de")]
+    curious, later, choosy, leaving = people
+    messages = [celebrated(suite, person, day + number * HOUR) for number, person in enumerate(people)]
     at = day + 15 * HOUR
 
     for message in messages:
         assert "Jürgen" in message.text
         assert FIVE.display_name in message.text
-        assert list(labels(message).values()) == ["Mein Fortschritt", "Jetzt nicht", "Nicht mehr schreiben"]
-    shown = answered(curious, GO[OutreachType.MILESTONE_CELEBRATION], messages[0], at)
-    put_off = answered(later, LATER, messages[1], at)
-    stopped = answered(leaving, STOP, messages[2], at)
+        assert list(labels(message).values()) == [
+            "Mein Fortschritt",
+            "Jetzt nicht",
+            BUTTONS["stop"]["de"],
+            BUTTONS["stop_all"]["de"],
+        ]
+    shown = answered(curious, Button.GO, messages[0], at)
+    put_off = answered(later, Button.NOT_NOW, messages[1], at)
+    stopped = answered(choosy, Button.STOP_TYPE, messages[2], at)
+    left = answered(leaving, Button.STOP_ALL, messages[3], at)
 
     assert EIGHT.display_name in shown
     assert "5 / 8" in shown
-    assert "zwei Wochen" in put_off
-    assert "schreibe dir nicht mehr" in stopped
-    assert profile(later.user_id).snoozed_until == at + SNOOZE
+    celebration = OutreachType.MILESTONE_CELEBRATION
+    assert f"Die nächsten {2 * DISTANCE[celebration].days} Tage" in put_off
+    assert "dieser Art kommen nicht mehr" in stopped
+    assert "schreibe dir nicht mehr" in left
+    about = Exposure(celebration, outreaches(later.user_id)[0].exposed_at)
+    assert profile(later.user_id).preferences == {str(Dismissal(about, at))}
+    assert profile(choosy.user_id).preferences == {str(TypeChoice(celebration, at, off=True))}
     assert profile(leaving.user_id).opted_out
-    assert not profile(curious.user_id).opted_out
+    for person in (curious, later, choosy):
+        assert not profile(person.user_id).opted_out
 
-    # When: all three reach the next milestone the day after
-    for person in (curious, later, leaving):
-        reaches(person, 5, day + DAY + 12 * HOUR)
+    # Then: each press is kept as what it is, and is no activity
+    suite.wait_until_drained()
+    for person, pressed in ((curious, "opened"), (later, "not_now"), (choosy, "stopped"), (leaving, "stopped")):
+        (sent,) = outreaches(person.user_id)
+        assert (sent.state, sent.returned_at) == (OutreachState.SENT, None)
+        assert getattr(sent, f"{pressed}_at") == at
+        assert pattern(person.user_id).total == 5
+
+    # When: all four reach the next milestone the day after
+    for person in people:
+        reaches(person, 3, day + DAY + 12 * HOUR)
     sends(suite, day + DAY + 13 * HOUR)
 
-    # Then: all three have it, and one of them is told
-    assert [len(person.outreach()) for person in (curious, later, leaving)] == [2, 1, 1]
+    # Then: all four have it, and one of them is told
+    assert [len(person.outreach()) for person in people] == [2, 1, 1, 1]
     assert EIGHT.display_name in curious.outreach()[1].text
-    for person in (curious, later, leaving):
+    for person in people:
         assert sorted(awards(person.user_id)) == [EIGHT.milestone_name, FIVE.milestone_name]
-    assert len(outreaches(later.user_id)) == len(outreaches(leaving.user_id)) == 1
+    for person in (later, choosy, leaving):
+        assert len(outreaches(person.user_id)) == 1
 
 
 # --- mood ---
 
+OPERATOR = 99
+HELPLINE = "Samaritans 116 123"
+
+
+@pytest.fixture
+def operator_who_answers(suite: LocalSuite) -> Iterator[None]:
+    """What deploying with `mood_support=answered` changes, and nothing else of the stack."""
+    functions, chosen = suite.client("lambda"), DeploymentConfig(bot_id=BOT_ID, mood_support="answered")
+    support = {"MOOD_SUPPORT": chosen.mood_support}
+    changes = {
+        "PatternUpdater": support,
+        "Scorer": support,
+        "OutreachSender": support | {"HELPLINES": f"en={HELPLINE}"},
+        "Webhook": {"OUTREACH_TYPES": chosen.outreach_types, "OPERATOR_CHAT_ID": str(OPERATOR)},
+    }
+    before = {}
+    for name, changed in changes.items():
+        function = suite.outputs[f"{name}FunctionName"]
+        before[function] = functions.get_function_configuration(FunctionName=function)["Environment"]
+        assert changed.keys() <= before[function]["Variables"].keys()
+        variables = before[function]["Variables"] | changed
+        functions.update_function_configuration(FunctionName=function, Environment={"Variables": variables})
+    yield
+    suite.wait_until_drained()
+    for function, environment in before.items():
+        functions.update_function_configuration(FunctionName=function, Environment=environment)
+
 
 def test_a_mood_that_turns_down_brings_support_at_once_and_in_open_hours(
-    suite: LocalSuite, store: str, chat: OpenChat
+    suite: LocalSuite, store: str, chat: OpenChat, operator_who_answers: None
 ) -> None:
-    """R38: planned with the interaction that showed it, sent in the morning, and never cheerful."""
+    """R38, R103: planned with the interaction that showed it, sent in the morning, and never cheerful.
+
+    It names who can be called, and what is answered to it goes to the operator.
+    """
     # Given: weeks of glad days
     someone = chat()
     first = FIRST_DAY + 2 * HOUR
@@ -389,10 +458,15 @@ def test_a_mood_that_turns_down_brings_support_at_once_and_in_open_hours(
     sends(suite, FIRST_DAY + 21 * DAY + MORNING)
     (message,) = someone.outreach()
     assert "!" not in message.text
-    assert labels(message)[GO[OutreachType.MOOD_SUPPORT]] == "I'd like to talk"
+    assert HELPLINE in message.text
+    assert labels(message)[Button.GO] == "I'd like to talk"
     assert outreaches(someone.user_id)[0].state == OutreachState.SENT
-    said = answered(someone, GO[OutreachType.MOOD_SUPPORT], message, FIRST_DAY + 21 * DAY + MORNING + MINUTE)
+    said = answered(someone, Button.GO, message, FIRST_DAY + 21 * DAY + MORNING + MINUTE)
     assert said == "I am here. Take your time, and write whatever you like."
+    posted = someone.says("It is all a bit much.", FIRST_DAY + 21 * DAY + MORNING + 5 * MINUTE)
+    assert (posted.status, posted.method) == (200, "forwardMessage")
+    (forwarded,) = suite.telegram.received_by(OPERATOR)
+    assert "It is all a bit much." in forwarded.text
 
 
 # --- what operators choose ---
@@ -425,10 +499,10 @@ def test_operators_try_their_own_texts_before_users_get_them(
     assert "Hello Grace <hopper>! Have you tried voice messages?" in shown
     assert "[ Tell me more ]" in shown
     assert "Hallo Ada! Schon probiert: Schach?" in german
-    assert "[ Nicht mehr schreiben ]" in german
+    assert f"[ {BUTTONS['stop_all']['de']} ]" in german
     (message,) = me.outreach()
     assert message.text == "Hello Grace <hopper>! Have you tried voice messages?"
-    assert STOP in labels(message)
+    assert Button.STOP_ALL in labels(message)
     assert f"Sent to {me.user_id} as message {message.message_id}." in sent
     assert outreaches(me.user_id) == []
     assert f"{name}: removed." in removed

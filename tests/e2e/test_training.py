@@ -39,8 +39,11 @@ def history(user_id: int) -> Iterator[Interaction]:
 
 
 @pytest.fixture(scope="module")
-def community(suite: LocalSuite) -> Iterator[None]:
-    """Sixty people with months behind them, straight into the table, all of whom allow training."""
+def community(suite: LocalSuite) -> None:
+    """Sixty people with months behind them, straight into the table, all of whom allow training.
+
+    The stream is done with them before anything is trained: the local AWS is slow while it is not.
+    """
     suite.bind_table()
     stored, profiles = Interactions(ttl_days=3_650), Profiles()
     for user_id in USERS:
@@ -48,7 +51,6 @@ def community(suite: LocalSuite) -> Iterator[None]:
         profiles.record_consent_ml(BOT_ID, user_id, granted=True, at=MONDAY - MONTHS, contact=contact)
         for said in history(user_id):
             stored.add(said)
-    yield
     suite.wait_until_drained()
 
 

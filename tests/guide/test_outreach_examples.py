@@ -29,7 +29,7 @@ from engagement.services.predictor import BehavioralPredictor
 from engagement.store import keys
 from engagement.store.outreaches import Outreaches
 from engagement.store.patterns import Patterns
-from engagement.store.profiles import Profiles, first_contact_actions
+from engagement.store.profiles import Profiles, first_contact
 from engagement.store.scores import Scores
 from engagement.store.statistics import Statistics
 from engagement.store.table import ProfileItem, keyed
@@ -42,7 +42,9 @@ USER = 7_000_000_001
 @pytest.fixture
 def service(table: str) -> Callable[..., ProactiveOutreachService]:
     """Make the service over the real stores, for users of whom one has agreed to be written to."""
-    keyed(ProfileItem, keys.user(BOT, USER), keys.PROFILE).update(actions=first_contact_actions("Ada", "de", USER, NOW))
+    pk = keys.user(BOT, USER)
+    complete = first_contact("Ada", "de", USER, NOW - timedelta(days=90), pk)
+    keyed(ProfileItem, pk, keys.PROFILE).update(actions=list(complete.values()))
     Profiles().record_consent(BOT, USER, Consent.GRANTED, NOW)
 
     def make(**changes: Any) -> ProactiveOutreachService:

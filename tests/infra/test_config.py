@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from engagement.domain.outreach import OutreachType
 from engagement.settings import PlannerSettings
 from infra.config import ConfigError, DeploymentConfig, parameter_name
 
@@ -86,6 +87,23 @@ def test_each_stage_is_a_stack_with_parameters_of_its_own() -> None:
         ({"ai_message_enhancement": "on"}, r"`ai_message_enhancement` is 'on'; it can be off, bedrock, openai or ant"),
         ({"ai_message_enhancement": "bedrock", "ai_model": "us.amazon.nova"}, r"`ai_model` is 'us.amazon.*global\."),
         ({"ai_api_url": "http://llm.example"}, r"`ai_api_url`.*http only for 127.0.0.1"),
+        ({"mood_support": "on"}, r"`mood_support` is 'on'; it can be off or answered"),
+        ({"sensitive_basis": "contract"}, r"`sensitive_basis` is 'contract'; it can be consent or operator"),
+        ({"helplines": "116 123"}, r"'116 123'; write language=text.*`-c helplines='en=Samaritans 116 123'`"),
+        ({"helplines": "english=Samaritans"}, r"write language=text, parted by \|"),
+        ({"helplines": "en=" + "1" * 301}, r"write language=text"),
+        ({"helplines": ""}, r"or none"),
+        ({"operator_chat_id": "-1001234"}, r"`operator_chat_id` is -1001234; it must be from 0 to 4503599627370495"),
+        ({"operator_chat_id": "@me"}, r"`operator_chat_id` is '@me'; it must be a whole number"),
+        ({"features": ""}, r"`features` is ''; type names of up to 64 characters.*or none.*`-c features=habits,"),
+        ({"features": "habits,,reminders"}, r"`features` is 'habits,,reminders'; type names"),
+        ({"features": "habits," + "x" * 65}, r"`features` is .* type names of up to 64 characters"),
+        ({"features": "hab\nits"}, r"`features` is 'hab\\nits'"),
+        ({"user_ttl_days": "29"}, r"`user_ttl_days` is 29; it must be from 30 to 3650"),
+        ({"user_ttl_days": "forever"}, r"`user_ttl_days` is 'forever'; it must be a whole number"),
+        ({"user_ttl_days": "4000"}, r"`user_ttl_days` is 4000; it must be from 30 to 3650"),
+        ({"blocked_user_ttl_days": "0"}, r"`blocked_user_ttl_days` is 0; it must be from 1 to 3650"),
+        ({"blocked_user_ttl_days": "3651"}, r"`blocked_user_ttl_days` is 3651; it must be from 1 to 3650"),
         ({"schedule_timezone": "Mars/Base"}, r"`schedule_timezone` is 'Mars/Base'.*Europe/Berlin"),
         ({"schedule_timezone": "../../etc/passwd"}, r"`schedule_timezone`"),
     ],
@@ -102,6 +120,49 @@ def test_one_in_ten_is_never_written_to_and_no_language_model_is_asked_unless_th
 
     assert (config.control_percent, config.ai_message_enhancement) == (10.0, "off")
     assert config.ai_key_parameter == "/rekindle/prod/ai-key"
+
+
+def test_what_touches_people_is_careful_unless_the_operator_says_otherwise() -> None:
+    """R101-R103: nobody is comforted whom nobody answers, nothing sensitive is kept unasked, and all has an end."""
+    config = DeploymentConfig.from_context({"bot_id": 1})
+
+    assert (config.mood_support, config.helplines, config.operator_chat_id) == ("off", "none", 0)
+    assert (config.features, config.sensitive_basis) == ("none", "consent")
+    assert (config.user_ttl_days, config.blocked_user_ttl_days) == (400, 60)
+    assert config.callback_key_parameter == "/rekindle/prod/callback-key"
+
+
+ALWAYS = (
+    "milestone_celebration",
+    "re_engagement",
+    "personalized_checkin",
+    "topic_follow_up",
+    "achievement_unlock",
+)
+
+
+@pytest.mark.parametrize(
+    ("context", "types"),
+    [
+        ({}, ALWAYS),
+        ({"mood_support": "answered"}, (*ALWAYS, "mood_support")),
+        ({"features": "habits,/reminders"}, (*ALWAYS, "feature_suggestion")),
+        ({"mood_support": "answered", "features": "habits", "rollout": "5"}, tuple(OutreachType)),
+        ({"mood_support": "answered", "rollout": "100,mood_support=0"}, ALWAYS),
+        ({"rollout": "100,mood_support=50"}, ALWAYS),
+        ({"rollout": "0,re_engagement=20"}, ("re_engagement",)),
+        ({"features": "habits", "rollout": "100,feature_suggestion=0"}, ALWAYS),
+    ],
+)
+def test_the_types_that_are_sent_are_those_that_can_be(context: dict[str, Any], types: tuple[str, ...]) -> None:
+    """R98, R103: /settings shows no type that nobody gets."""
+    config = DeploymentConfig.from_context({"bot_id": 1} | context)
+    assert set(config.outreach_types.split(",")) == set(types)
+
+
+def test_no_types_at_all_are_said_so() -> None:
+    """An environment variable may not be empty."""
+    assert DeploymentConfig.from_context({"bot_id": 1, "rollout": "0"}).outreach_types == "none"
 
 
 def test_everybody_who_plans_is_given_the_same_limits() -> None:

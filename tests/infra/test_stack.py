@@ -44,7 +44,7 @@ MAY = {
     "pattern_updater": ALL
     | {"dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams"}
     | {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:ConditionCheckItem"}
-    | {"dynamodb:Query", "sqs:SendMessage"},
+    | {"dynamodb:Query", "dynamodb:DeleteItem", "dynamodb:BatchWriteItem", "sqs:SendMessage"},
     "scorer": ALL
     | {"dynamodb:Query", "dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"}
     | {"s3:GetObject", "s3:ListBucket", "sqs:SendMessage"},
@@ -53,6 +53,7 @@ MAY = {
     | {"s3:GetObject", "s3:ListBucket"},
     "housekeeper": ALL
     | {"dynamodb:Query", "dynamodb:GetItem", "dynamodb:UpdateItem", "ssm:GetParameter", "sqs:SendMessage"}
+    | {"dynamodb:PutItem", "dynamodb:DeleteItem", "dynamodb:BatchWriteItem"}
     | {"s3:GetObject", "s3:ListBucket"},
 }
 
@@ -116,7 +117,28 @@ def chosen(synthesize: Callable[..., Any]) -> Any:
         schedule_timezone="Asia/Kolkata",
         alarm_email="ops@example.com",
         reserve_concurrency="off",
+        mood_support="answered",
+        helplines="en=Samaritans 116 123|de=Telefonseelsorge 0800 1110111",
+        operator_chat_id=321,
+        features="habits,/reminders",
+        sensitive_basis="operator",
+        user_ttl_days=200,
+        blocked_user_ttl_days=20,
     )
+
+
+def test_what_the_operator_chose_reaches_those_who_need_it(chosen: Any) -> None:
+    """R98, R101-R103: the webhook shows and keeps by it, the sender writes by it, the housekeeper ends by it."""
+    of = {name: function["Environment"]["Variables"] for name, function in chosen.functions().items()}
+
+    assert of["webhook"]["OPERATOR_CHAT_ID"] == "321"
+    assert of["webhook"]["SENSITIVE_BASIS"] == "operator"
+    assert {"mood_support", "feature_suggestion"} <= set(of["webhook"]["OUTREACH_TYPES"].split(","))
+    assert of["outreach_sender"]["HELPLINES"].startswith("en=Samaritans 116 123|")
+    for name in ("pattern_updater", "scorer", "outreach_sender"):
+        assert (of[name]["MOOD_SUPPORT"], of[name]["FEATURES"]) == ("answered", "habits,/reminders")
+    for name in ("webhook", "housekeeper"):
+        assert (of[name]["USER_TTL_DAYS"], of[name]["BLOCKED_USER_TTL_DAYS"]) == ("200", "20")
 
 
 # -- the stream
@@ -354,7 +376,7 @@ def test_permissions_come_before_what_needs_them(stack: Any) -> None:
 
 
 def test_a_function_reads_its_own_secrets_only(stack: Any) -> None:
-    """R83: the webhook never sees the token, the sender never the webhook's secret."""
+    """R83, R96: the webhook never sees the token, the sender never the webhook's secret; both sign buttons."""
     may_read = {
         name: {
             text
@@ -367,13 +389,29 @@ def test_a_function_reads_its_own_secrets_only(stack: Any) -> None:
     }
 
     assert may_read == {
-        "webhook": {":parameter/rekindle/prod/webhook-secret", ":parameter/rekindle/prod/webhook-secret-previous"},
+        "webhook": {
+            ":parameter/rekindle/prod/webhook-secret",
+            ":parameter/rekindle/prod/webhook-secret-previous",
+            ":parameter/rekindle/prod/callback-key",
+        },
         "pattern_updater": set(),
         "scorer": set(),
-        "outreach_sender": {":parameter/rekindle/prod/bot-token"},
+        "outreach_sender": {":parameter/rekindle/prod/bot-token", ":parameter/rekindle/prod/callback-key"},
         "housekeeper": {":parameter/rekindle/prod/bot-token"},
         "trainer": set(),
     }
+
+
+def test_items_are_deleted_by_those_alone_who_erase(stack: Any) -> None:
+    """R83, R99: the pattern updater, at once, and the housekeeper, once more; nobody else can delete anything."""
+    deleting = {
+        name
+        for name, f in stack.functions().items()
+        for statement in granted(stack, f["Role"]["Fn::GetAtt"][0])
+        if {"dynamodb:DeleteItem", "dynamodb:BatchWriteItem"} & set(listed(statement["Action"]))
+    }
+
+    assert deleting == {"pattern_updater", "housekeeper"}
 
 
 def test_models_are_written_by_the_trainer_alone(stack: Any) -> None:
@@ -594,6 +632,7 @@ def test_the_flow_is_watched(stack: Any) -> None:
         ("AWS/Lambda", "IteratorAge"),
         ("AWS/ApiGateway", "5xx"),
         ("Rekindle", "OutreachUnknown"),
+        ("Rekindle", "HandedToOperator"),
         ("Rekindle", "TelegramThrottled"),
         ("Rekindle", "ModelFallback"),
         ("Rekindle", "WebhookUnhealthy"),

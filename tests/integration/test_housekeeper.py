@@ -4,7 +4,7 @@ import json
 import logging
 import random
 from collections.abc import Callable, Iterator
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from math import exp
 from pathlib import Path
 from typing import Any
@@ -17,23 +17,33 @@ from engagement import telemetry
 from engagement.clients import secrets
 from engagement.clients.telegram import TelegramClient
 from engagement.domain.census import Census, Tally
+from engagement.domain.consequences import Consequences
 from engagement.domain.features import NAMES, features
+from engagement.domain.interaction import Control, Exposure
 from engagement.domain.outcome import Outcome
-from engagement.domain.outreach import OutreachKey, OutreachState
+from engagement.domain.outreach import OutreachKey, OutreachState, OutreachType
+from engagement.domain.pattern import EMPTY, fold
+from engagement.domain.preferences import Dismissal, TypeChoice
+from engagement.domain.profile import Consent
 from engagement.domain.scores import ChurnScores
+from engagement.domain.statistics import activity_moves
+from engagement.domain.update import Contact
 from engagement.domain.webhook import ALLOWED_UPDATES
 from engagement.errors import BadTickError
 from engagement.settings import HousekeeperSettings
 from engagement.store import keys
 from engagement.store.censuses import Censuses
+from engagement.store.interactions import Interactions
 from engagement.store.outreaches import Outreaches
+from engagement.store.patterns import Patterns
+from engagement.store.profiles import Profiles
 from engagement.store.statistics import Statistics
-from engagement.store.table import OutreachItem, ProfileItem
+from engagement.store.table import Item, OutreachItem, ProfileItem
 from functions.__main__ import invoke
 from infra.local.telegram import bot_api, outcomes, updates
 from infra.local.telegram.server import FakeTelegram
 from infra.local.telegram.updates import Person
-from tests.builders import NOW, silent_for
+from tests.builders import NOW, interaction, silent_for
 
 BOT_ID = 987654
 TOKEN = f"{BOT_ID}:" + "C" * 35
@@ -62,6 +72,8 @@ def deployed(
         telegram_api_url=telegram.url,
         webhook_url=URL,
         model_bucket=f"models-{aws['AWS_ACCESS_KEY_ID']}",  # bucket names are everybody's
+        user_ttl_days=400,
+        blocked_user_ttl_days=60,
     )
     boto3.client("s3").create_bucket(Bucket=settings.model_bucket)
     for name, value in settings.to_env().items():
@@ -151,6 +163,8 @@ def test_a_tick_settles_what_was_left_behind(
         "expired": 1,
         "swept_unknown": 1,
         "released": 1,
+        "swept": 0,
+        "ended": 0,
         "settled": 0,
         "response_rate": None,
         "pending_updates": 0,
@@ -163,6 +177,125 @@ def test_a_tick_settles_what_was_left_behind(
         "OutreachExpired": 1,
         "OutreachSweptUnknown": 1,
     }
+
+
+# --- R101: what is kept has an end ---
+
+FIRST = datetime(2026, 11, 22, 12, tzinfo=UTC)
+USER = 7
+
+
+def tick(day: float) -> dict[str, Any]:
+    """Let the housekeeper look, so many days after somebody's first; never in the hour in which models are judged."""
+    report: dict[str, Any] = invoke("housekeeper", {"scheduled_time": (FIRST + day * DAY).isoformat()})
+    return report
+
+
+def kept() -> set[str]:
+    return {item.sk for item in Item.query(keys.user(BOT_ID, USER), consistent_read=True)}
+
+
+def lived(last_day: float) -> None:
+    """Somebody comes, agrees at once, and is active until some day; written as in the field."""
+    profiles, interactions = Profiles(), Interactions(365)
+    own = [
+        interaction(number, FIRST + number * DAY, bot_id=BOT_ID, user_id=USER, chat_id=USER)
+        for number in range(1, int(last_day) + 1)
+    ]
+    profiles.record_consent(BOT_ID, USER, Consent.GRANTED, FIRST, Contact(USER, "Ada", "en"))
+    pattern = fold(EMPTY, own)
+    moves = activity_moves(EMPTY, pattern)
+    assert Patterns().create(pattern, own[-1], Consequences(moves=moves)) == "written"
+    for one in own:
+        interactions.add(one)
+
+
+def test_whoever_is_silent_for_400_days_is_erased_by_the_clock_alone(deployed: HousekeeperSettings) -> None:
+    """R101: counted from the day they were last seen, not from the first; every item, but for the tombstone."""
+    lived(last_day=10)
+    assert {"PROFILE", "PATTERN", "INT#10"} <= kept()
+
+    assert [tick(day)["ended"] for day in (1, 59, 61, 200, 399, 401, 409.9)] == [0] * 7
+    assert {"PROFILE", "PATTERN", "INT#10"} <= kept()
+    assert tick(410)["ended"] == 1
+    assert kept() == {keys.TOMBSTONE}
+    assert tick(411)["ended"] == 0
+
+
+def test_whoever_was_here_399_days_ago_is_kept(deployed: HousekeeperSettings) -> None:
+    """R101: and is asked for again on the day that counts from then."""
+    lived(last_day=10)
+    tick(100)
+    seen = Patterns().load(BOT_ID, USER)
+    assert seen is not None
+    again = interaction(99, FIRST + 200 * DAY, bot_id=BOT_ID, user_id=USER, chat_id=USER)
+    assert Patterns().replace(fold(seen.pattern, [again]), seen, again, Consequences()) == "written"
+
+    assert [tick(day)["ended"] for day in (410, 450, 599)] == [0, 0, 0]
+    assert {"PROFILE", "PATTERN"} <= kept()
+    assert tick(600)["ended"] == 1
+
+
+def test_whoever_blocked_the_bot_is_erased_60_days_later(deployed: HousekeeperSettings) -> None:
+    """R101: and whoever unblocked it meanwhile is kept like anybody else."""
+    lived(last_day=10)
+    profiles = Profiles()
+    profiles.set_blocked(BOT_ID, USER, blocked=True, at=FIRST + 20 * DAY)
+    assert [tick(day)["ended"] for day in (20.1, 50, 79.9)] == [0, 0, 0]
+    profiles.set_blocked(BOT_ID, USER, blocked=False, at=FIRST + 79.95 * DAY)
+    assert [tick(day)["ended"] for day in (80, 100)] == [0, 0]
+    profiles.set_blocked(BOT_ID, USER, blocked=True, at=FIRST + 101 * DAY)
+    assert [tick(day)["ended"] for day in (102, 160.9)] == [0, 0]
+    assert tick(161)["ended"] == 1
+    assert kept() == {keys.TOMBSTONE}
+
+
+def test_a_block_that_a_send_met_counts_as_well(deployed: HousekeeperSettings) -> None:
+    """R101: also an account that is gone tells us nothing but that."""
+    lived(last_day=10)
+    assert Profiles().mark_blocked_by_send(BOT_ID, USER, at=FIRST + 20 * DAY, epoch_seen=0)
+
+    assert [tick(day)["ended"] for day in (21, 79.9, 80)] == [0, 0, 1]
+
+
+def here(word: str, at: datetime) -> None:
+    """Let somebody say something to us, as the webhook writes it."""
+    profiles = Profiles()
+    match word:
+        case "a type switched off":
+            profiles.prefer(BOT_ID, USER, TypeChoice(OutreachType.TOPIC_FOLLOW_UP, at, off=True), at)
+        case "not now":
+            about = Exposure(OutreachType.RE_ENGAGEMENT, at - DAY)
+            profiles.prefer(BOT_ID, USER, Dismissal(about, at), at)
+        case "learning switched on":
+            profiles.record_consent_ml(BOT_ID, USER, granted=True, at=at)
+        case "/stop":
+            profiles.opt_out(BOT_ID, USER, at)
+        case "/timezone Europe/Berlin":
+            profiles.set_zone(BOT_ID, USER, "Europe/Berlin", at)
+        case _:
+            control = Control.OPENED if word == "an offer opened" else Control.COMMAND
+            said = interaction(500, at, bot_id=BOT_ID, user_id=USER, chat_id=USER, control=control)
+            Interactions(365).add(said)
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        *("a type switched off", "not now", "learning switched on", "/stop", "/timezone Europe/Berlin"),
+        *("/settings", "an offer opened"),
+    ],
+)
+def test_whoever_only_used_a_button_or_command_of_ours_yesterday_was_here(
+    deployed: HousekeeperSettings, word: str
+) -> None:
+    """R101: it is no activity (R90), and yet they are still there: nobody is erased the day after they looked in."""
+    lived(last_day=10)
+    tick(100)
+    here(word, FIRST + 409 * DAY)
+
+    assert tick(410)["ended"] == 0
+    assert {"PROFILE", "PATTERN"} <= kept()
 
 
 def test_a_tick_settles_what_came_of_the_messages_of_last_week(

@@ -522,13 +522,15 @@ def test_an_interaction_costs_one_write_unit_and_its_users_first_of_a_day_four(m
 
 
 def test_a_new_user_an_award_a_celebration_and_a_request_for_scores_have_their_price(meter: Meter) -> None:
-    """New: tombstone, pattern, profile and counters at two units each, and one for the index's row.
+    """New: tombstone, pattern, profile and counters at two units each; one for each row of the index.
+
+    There is one for the scores and one for the day on which it is asked whether the user is still to be kept.
 
     An award adds two; its celebration two more, and one for its row in the index.
     """
     learner = analyzer(seeded("chatty_newcomer"))
     learner.update_user_behavior_patterns(minutes(8, 1))
-    assert meter.writes == [("TransactWriteItems", 9.0)]
+    assert meter.writes == [("TransactWriteItems", 10.0)]
 
     meter.writes.clear()
     learner.update_user_behavior_patterns(minutes(8, 10)[1:])
@@ -545,6 +547,18 @@ def test_a_new_user_an_award_a_celebration_and_a_request_for_scores_have_their_p
     learner.update_user_behavior_patterns([interaction(7, 11, START + timedelta(hours=1), quality=0.9)])
     # The pattern, and its row in the index: gone from there, put here.
     assert meter.writes == [("UpdateItem", 3.0)]
+
+
+def test_the_first_hello_is_awarded_in_silence(table: str) -> None:
+    """R104: nobody is congratulated on having come, whenever the milestone was put into force."""
+    agree(7)
+    learner = analyzer(seeded("first_interaction"))
+
+    report = LearningReport()
+    learner.update_user_behavior_patterns(minutes(7, 1), report)
+
+    assert (awards(7), outreaches(7)) == ({"first_interaction"}, {})
+    assert (report.awarded, report.planned, report.refused) == (1, 0, {})
 
 
 def test_an_award_is_a_small_item(table: str) -> None:

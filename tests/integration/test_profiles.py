@@ -8,11 +8,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engagement.domain.profile import SNOOZE, Awaiting, Consent, Profile
+from engagement.domain.interaction import Exposure
+from engagement.domain.outreach import OutreachType
+from engagement.domain.preferences import Dismissal, Fact, Preferences, TypeChoice
+from engagement.domain.profile import Awaiting, Consent, Profile
 from engagement.domain.update import Contact
 from engagement.errors import BadZoneError
 from engagement.store import keys
-from engagement.store.profiles import Profiles, first_contact_actions
+from engagement.store.profiles import Profiles, first_contact
 from engagement.store.table import Item, ProfileItem, TombstoneItem, keyed
 from tests.builders import profile
 
@@ -41,7 +44,9 @@ def known(user_id: int) -> Profile:
 
 def test_an_upserted_profile_reads_back_complete(table: str) -> None:
     """Given nobody, when a profile is made by first contact, then it loads as what it is (its kind is set)."""
-    keyed(ProfileItem, keys.user(BOT, 7), keys.PROFILE).update(actions=first_contact_actions("Ada", None, 7, T0))
+    pk = keys.user(BOT, 7)
+    actions = first_contact("Ada", None, 7, T0, pk)
+    keyed(ProfileItem, pk, keys.PROFILE).update(actions=list(actions.values()))
 
     assert known(7) == profile(bot_id=BOT, language_code=None, consent=Consent.UNASKED, created_at=T0)
     assert [type(item) for item in items_of(7)] == [ProfileItem]  # a query over all kinds reads it back, too
@@ -52,9 +57,9 @@ def test_a_second_first_contact_changes_nothing(table: str) -> None:
     profiles.record_consent(BOT, 7, Consent.GRANTED, T0, ADA)
     before = known(7)
 
-    keyed(ProfileItem, keys.user(BOT, 7), keys.PROFILE).update(
-        actions=first_contact_actions("Eve", "de", 8, minutes(5))
-    )
+    pk = keys.user(BOT, 7)
+    actions = first_contact("Eve", "de", 8, minutes(5), pk)
+    keyed(ProfileItem, pk, keys.PROFILE).update(actions=list(actions.values()))
 
     assert known(7) == before
 
@@ -147,7 +152,7 @@ def test_a_refused_send_to_an_erased_user_creates_nobody(table: str) -> None:
     assert items_of(7) == []
 
 
-def start(at: datetime) -> Change:
+def says_yes(at: datetime) -> Change:
     return lambda user: profiles.opt_in(BOT, user, at)
 
 
@@ -158,16 +163,16 @@ def stop(at: datetime) -> Change:
 @pytest.mark.parametrize(
     ("steps", "opted_out"),
     [
-        ([start(T0), stop(minutes(1))], True),
-        ([stop(T0), start(minutes(1))], False),
-        ([stop(T0), start(T0)], True),
-        ([stop(T0), start(minutes(1)), stop(minutes(2))], True),
+        ([says_yes(T0), stop(minutes(1))], True),
+        ([stop(T0), says_yes(minutes(1))], False),
+        ([stop(T0), says_yes(T0)], True),
+        ([stop(T0), says_yes(minutes(1)), stop(minutes(2))], True),
         ([stop(T0), block(minutes(1)), unblock(minutes(2))], True),
     ],
-    ids=["stop-last", "start-last", "same-second", "stop-again", "unblock-does-not-undo-stop"],
+    ids=["stop-last", "yes-last", "same-second", "stop-again", "unblock-does-not-undo-stop"],
 )
-def test_only_a_later_start_takes_a_stop_back(table: str, steps: list[Change], opted_out: bool) -> None:
-    """R70, R48: by the time of the event, in any order, each delivered twice."""
+def test_only_a_later_yes_takes_a_stop_back(table: str, steps: list[Change], opted_out: bool) -> None:
+    """R70, R94, R48: by the time of the event, in any order, each delivered twice."""
     assert {end[1] for end in final_states(steps)} == {opted_out}
 
 
@@ -211,12 +216,12 @@ def test_consent_to_learning_and_to_rewording_is_the_newest_answer_in_any_order(
 
 
 def test_learning_and_being_written_to_are_consented_to_apart(table: str) -> None:
-    """R74: individual: no answer to the one question moves the answer to the other, nor do /stop, /start and blocks."""
+    """R74: individual: no answer to the one question moves the answer to the other, nor do /stop, a yes and blocks."""
     profiles.record_consent_ml(BOT, 7, granted=True, at=T0, contact=ADA)
     assert (known(7).consent, known(7).consent_ml, known(7).epoch) == (Consent.UNASKED, True, 0)
 
     profiles.record_consent(BOT, 7, Consent.DECLINED, minutes(1))
-    for change in (stop(minutes(2)), start(minutes(3)), block(minutes(4)), unblock(minutes(5))):
+    for change in (stop(minutes(2)), says_yes(minutes(3)), block(minutes(4)), unblock(minutes(5))):
         change(7)
     assert (known(7).consent, known(7).consent_ml) == (Consent.DECLINED, True)
 
@@ -237,22 +242,71 @@ def test_nobody_who_was_not_asked_has_consented_to_learning(table: str) -> None:
     assert known(7).consent_ml is True
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+CHECKIN, TOPIC = OutreachType.PERSONALIZED_CHECKIN, OutreachType.TOPIC_FOLLOW_UP
+
+
+def not_now(at: datetime, number: int = 0, outreach_type: OutreachType = CHECKIN) -> Dismissal:
+    """A press under the `number`-th message of a type."""
+    return Dismissal(Exposure(outreach_type, T0 - timedelta(days=99 - number)), at)
+
+
+FACTS = st.one_of(
+    st.builds(lambda at, number: not_now(minutes(at), number), st.integers(0, 40), st.integers(0, 6)),
+    st.builds(lambda day, number: not_now(T0 + timedelta(days=day), number), st.integers(0, 360), st.integers(0, 6)),
+    st.builds(TypeChoice, st.just(CHECKIN), st.integers(0, 3).map(minutes), st.booleans()),
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    presses=st.lists(st.integers(0, 40), min_size=1, max_size=5).flatmap(
-        lambda presses: st.tuples(st.just(presses), st.permutations(presses + presses))
+    facts=st.lists(FACTS, min_size=1, max_size=8).flatmap(
+        lambda facts: st.tuples(st.just(facts), st.permutations(facts + facts))
     )
 )
-def test_a_snooze_holds_from_the_last_press_in_any_order(table: str, presses: tuple[list[int], list[int]]) -> None:
-    """Each "not now" delivered twice, anyhow: two weeks from the last of them."""
-    given_presses, deliveries = presses
+def test_what_is_preferred_is_the_same_in_any_order(table: str, facts: tuple[list[Fact], list[Fact]]) -> None:
+    """R92, R95, R98: each press delivered twice, anyhow, and what says nothing new is dropped in between."""
+    given_facts, deliveries = facts
     user_id = next(users)
 
-    for at in map(minutes, deliveries):
-        profiles.snooze(BOT, user_id, at + SNOOZE, at)
+    for fact in deliveries:
+        at = fact.pressed_at if isinstance(fact, Dismissal) else fact.at
+        profiles.prefer(BOT, user_id, fact, at)
+        if pointless := known(user_id).preferences.superseded():
+            profiles.forget_preferences(BOT, user_id, pointless)
 
-    assert known(user_id).snoozed_until == minutes(max(given_presses)) + SNOOZE
+    found, expected = known(user_id).preferences, Preferences(frozenset(given_facts))
+    assert found.is_off(CHECKIN) == expected.is_off(CHECKIN)
+    assert (found.is_off(TOPIC), found.held_until(TOPIC)) == (False, None)
+    assert not found.superseded()
+    last = [fact for fact in given_facts if isinstance(fact, TypeChoice)]
+    if last:
+        newest = max(choice.at for choice in last)
+        assert found.is_off(CHECKIN) == any(choice.off for choice in last if choice.at == newest)
+    assert found.held_until(CHECKIN) == expected.held_until(CHECKIN)
     assert (known(user_id).opted_out, known(user_id).consent, known(user_id).epoch) == (False, Consent.UNASKED, 0)
+
+
+@pytest.mark.parametrize(
+    "say",
+    [
+        lambda at: profiles.record_consent(BOT, 7, Consent.GRANTED, at),
+        lambda at: profiles.opt_out(BOT, 7, at),
+        lambda at: profiles.opt_in(BOT, 7, at),
+        lambda at: profiles.prefer(BOT, 7, not_now(at), at),
+        lambda at: profiles.prefer(BOT, 7, TypeChoice(CHECKIN, at, off=True), at),
+        lambda at: profiles.note_crisis(BOT, 7, at),
+    ],
+    ids=["consent", "stop", "yes", "not-now", "type-off", "crisis"],
+)
+def test_whatever_is_said_about_writing_moves_the_word_once(table: str, say: Callable[[datetime], bool]) -> None:
+    """R52, R103: a message that was decided on before is not committed any more; a redelivery says nothing."""
+    profiles.set_zone(BOT, 7, "Europe/Berlin", T0, ADA)
+    assert known(7).word == 0
+
+    assert say(minutes(1))
+    assert not say(minutes(1))
+
+    assert known(7).word == 1
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -288,7 +342,7 @@ def test_a_hostile_zone_is_not_kept(table: str, zone: str) -> None:
 def test_what_awaits_an_answer_is_read_in_the_order_of_time(table: str) -> None:
     """A set has no order; the stream answers the oldest exposure first."""
     profiles.opt_in(BOT, 7, T0, ADA)
-    assert (known(7).awaiting, known(7).met, known(7).snoozed_until) == ((), frozenset(), None)
+    assert (known(7).awaiting, known(7).met, known(7).preferences.facts) == ((), frozenset(), frozenset())
     awaiting = tuple(Awaiting(minutes(at), "winback", f"2026-W{at}") for at in (1, 9, 50))
     keyed(ProfileItem, keys.user(BOT, 7), keys.PROFILE).update(
         actions=[
@@ -311,9 +365,10 @@ def test_stopping_twice_moves_the_epoch_once(table: str) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        *(stop(T0), start(T0), block(T0), unblock(T0), learning(True, T0), learning(False, T0)),
+        *(stop(T0), says_yes(T0), block(T0), unblock(T0), learning(True, T0), learning(False, T0)),
         *(rewording(True, T0), rewording(False, T0)),
-        lambda user: profiles.snooze(BOT, user, T0 + SNOOZE, T0),
+        lambda user: profiles.prefer(BOT, user, not_now(T0), T0),
+        lambda user: profiles.note_crisis(BOT, user, T0),
         lambda user: profiles.set_zone(BOT, user, "Europe/Berlin", T0),
     ],
 )

@@ -15,7 +15,7 @@ from engagement.store.table import Item, bind
 from functions.__main__ import invoke, main, names
 from infra.config import LOCAL_STAGE, DeploymentConfig
 from infra.local.emulator import Emulator, environment
-from infra.local.suite import BOT_ID, WEBHOOK_SECRET
+from infra.local.suite import BOT_ID, CALLBACK_KEY, WEBHOOK_SECRET
 from infra.local.telegram.server import FakeTelegram
 
 ROOT = Path(__file__).parents[2]
@@ -38,14 +38,20 @@ def deployed(emulator: Emulator) -> Iterator[str]:
         for name, value in environment(emulator.endpoint, access_key="990000000001").items():
             patch.setenv(name, value)
         config = DeploymentConfig(bot_id=BOT_ID, stage=LOCAL_STAGE, telegram_api_url=telegram.url, virtual_clock="on")
-        parameters = ("bot_token", "webhook_secret", "webhook_previous_secret", "ai_key")
+        parameters = ("bot_token", "webhook_secret", "webhook_previous_secret", "ai_key", "callback_key")
         values = asdict(config) | {f"{name}_parameter": getattr(config, f"{name}_parameter") for name in parameters}
+        values |= {"outreach_types": config.outreach_types}
         values |= {"table_name": "samples", "model_bucket": "none", "webhook_url": WEBHOOK_URL, "lease_seconds": 300}
         for settings in (*Settings.__subclasses__(), *PlannerSettings.__subclasses__()):
             for field in fields(settings):
                 patch.setenv(field.name.upper(), str(values[field.name]))
         ssm = boto3.session.Session().client("ssm")
-        for name, value in {config.bot_token_parameter: TOKEN, config.webhook_secret_parameter: WEBHOOK_SECRET}.items():
+        secret_values = {
+            config.bot_token_parameter: TOKEN,
+            config.webhook_secret_parameter: WEBHOOK_SECRET,
+            config.callback_key_parameter: CALLBACK_KEY,
+        }
+        for name, value in secret_values.items():
             ssm.put_parameter(Name=name, Value=value, Type="SecureString")
         secrets._provider.cache_clear()
         bind("samples")

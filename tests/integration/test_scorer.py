@@ -39,7 +39,7 @@ from engagement.store import keys
 from engagement.store.catalogue import Catalogue
 from engagement.store.censuses import Censuses
 from engagement.store.outreaches import Outreaches
-from engagement.store.profiles import Profiles, first_contact_actions
+from engagement.store.profiles import Profiles, first_contact
 from engagement.store.scores import Scores
 from engagement.store.statistics import Statistics, count_in, of_moves
 from engagement.store.table import OutreachItem, PatternItem, ProfileItem, connection, keyed
@@ -74,7 +74,8 @@ def put(
         **asdict(scores) if scores else {},
         scored_at=NOW - timedelta(days=1) if scores else None,
     ).save()
-    keyed(ProfileItem, pk, keys.PROFILE).update(actions=first_contact_actions("Ada", "en", user_id, NOW))
+    actions = first_contact("Ada", "en", user_id, NOW - timedelta(days=90), pk).values()
+    keyed(ProfileItem, pk, keys.PROFILE).update(actions=list(actions))
     if consent is not Consent.UNASKED:
         Profiles().record_consent(BOT, user_id, consent, NOW)
 
@@ -148,6 +149,8 @@ def settings(table: str, aws: dict[str, str], monkeypatch: pytest.MonkeyPatch, t
         type_control="0",
         outreach_enabled="on",
         ai_message_enhancement="off",
+        mood_support="answered",
+        features="none",
         template_choice="thompson",
     )
     for name, value in settings.to_env().items():

@@ -7,6 +7,7 @@ import boto3
 import pytest
 from click.testing import CliRunner, Result
 
+from engagement.domain.callbacks import UNDER_OUTREACH, Signer
 from engagement.domain.outreach import OutreachType
 from engagement.domain.templates import LANGUAGES, Texts, keyboard, own_templates
 from engagement.store import keys
@@ -18,7 +19,7 @@ from tests.builders import NOW
 
 BOT = 123456
 TOKEN = f"{BOT}:templates-command-token-0123456789abc"
-PARAMETER = "/rekindle/test/bot-token"
+PARAMETER, KEY_PARAMETER = "/rekindle/test/bot-token", "/rekindle/test/callback-key"
 NUDGE = "Hi {name}! 👋 Just checking in - how are things going?"
 
 Run = Callable[..., Result]
@@ -33,7 +34,12 @@ def telegram() -> Iterator[FakeTelegram]:
 @pytest.fixture
 def run(table: str, telegram: FakeTelegram, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run a command on a deployment with this table and this Telegram."""
-    settings = {"BOT_ID": str(BOT), "BOT_TOKEN_PARAMETER": PARAMETER, "TELEGRAM_API_URL": telegram.url}
+    settings = {
+        "BOT_ID": str(BOT),
+        "BOT_TOKEN_PARAMETER": PARAMETER,
+        "CALLBACK_KEY_PARAMETER": KEY_PARAMETER,
+        "TELEGRAM_API_URL": telegram.url,
+    }
     deployment = Target(outputs={"TableName": table}, client=boto3.client, variables={})
     monkeypatch.setattr(Target, "of", lambda _: deployment)
     monkeypatch.setattr(Target, "settings", lambda _self, _function: settings)
@@ -76,7 +82,7 @@ def test_the_list_names_a_text_that_is_not_used_and_why(run: Run) -> None:
 def test_a_preview_shows_the_text_and_the_buttons_in_the_readers_language(run: Run, language: str) -> None:
     shown = run("preview", "topic_follow_up.came_up", "--language", language, "--value", "topic=<go>").output
 
-    rows = keyboard(OutreachType.TOPIC_FOLLOW_UP, language)["inline_keyboard"]
+    rows = keyboard(OutreachType.TOPIC_FOLLOW_UP, language, str)["inline_keyboard"]
     assert all(button["text"] in shown for row in rows for button in row)
     assert "Ada" in shown
     assert "<go>" in shown
@@ -93,7 +99,9 @@ def test_a_preview_without_a_name_and_with_markup_is_as_telegram_shows_it(run: R
 
 
 def test_a_test_message_goes_to_the_operator_as_a_user_would_get_it(run: Run, telegram: FakeTelegram) -> None:
-    boto3.client("ssm").put_parameter(Name=PARAMETER, Value=TOKEN, Type="SecureString")
+    ssm = boto3.client("ssm")
+    ssm.put_parameter(Name=PARAMETER, Value=TOKEN, Type="SecureString")
+    ssm.put_parameter(Name=KEY_PARAMETER, Value="a-key", Type="SecureString")
 
     result = run("send-test", "mood_support.no_hurry", "--chat-id", "77", "--language", "de", "--first-name", "Eva")
 
@@ -101,9 +109,22 @@ def test_a_test_message_goes_to_the_operator_as_a_user_would_get_it(run: Run, te
     (message,) = telegram.messages
     assert message.chat_id == 77
     assert message.text.startswith("Hallo Eva.")
-    assert telegram.calls[-1].params["reply_markup"] == keyboard(OutreachType.MOOD_SUPPORT, "de")
+    shown = telegram.calls[-1].params["reply_markup"]["inline_keyboard"]
+    expected = keyboard(OutreachType.MOOD_SUPPORT, "de", str)["inline_keyboard"]
+    assert [[button["text"] for button in row] for row in shown] == [[b["text"] for b in row] for row in expected]
+    signer = Signer(BOT, lambda: "a-key")
+    presses = [signer.read(button["callback_data"], 77) for row in shown for button in row]
+    assert [press and press.button for press in presses] == list(UNDER_OUTREACH)
     assert f"Sent to 77 as message {message.message_id}" in result.output
     assert telegram.problems == []
+
+
+def test_a_test_message_whose_buttons_could_not_be_signed_is_not_sent(run: Run, telegram: FakeTelegram) -> None:
+    """R96: a deployment without its key: nobody is told that the buttons work."""
+    boto3.client("ssm").put_parameter(Name=PARAMETER, Value=TOKEN, Type="SecureString")
+
+    assert KEY_PARAMETER in refused(run("send-test", "mood_support.no_hurry", "--chat-id", "77"))
+    assert telegram.messages == []
 
 
 def test_a_test_message_that_is_not_sent_says_why_and_never_the_token(run: Run, telegram: FakeTelegram) -> None:
@@ -111,7 +132,9 @@ def test_a_test_message_that_is_not_sent_says_why_and_never_the_token(run: Run, 
     words = ("send-test", "mood_support.no_hurry", "--chat-id", "77")
     assert f"no bot token in {PARAMETER}" in refused(run(*words))
 
-    boto3.client("ssm").put_parameter(Name=PARAMETER, Value=TOKEN.replace("token", "other"), Type="SecureString")
+    ssm = boto3.client("ssm")
+    ssm.put_parameter(Name=PARAMETER, Value=TOKEN.replace("token", "other"), Type="SecureString")
+    ssm.put_parameter(Name=KEY_PARAMETER, Value="a-key", Type="SecureString")
     said = refused(run(*words))
 
     assert "Telegram does not know the bot's token" in said

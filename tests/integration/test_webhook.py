@@ -23,9 +23,11 @@ import pytest
 
 from engagement import telemetry
 from engagement.clients import secrets
-from engagement.domain import callbacks
+from engagement.domain.callbacks import Button, Signer, exposure_ref
+from engagement.domain.interaction import Exposure
 from engagement.domain.outreach import OutreachType
 from engagement.domain.pattern_bytes import encode
+from engagement.domain.preferences import Dismissal
 from engagement.domain.profile import Consent, Profile
 from engagement.domain.replies import TEXTS
 from engagement.errors import SettingsError
@@ -40,6 +42,7 @@ from engagement.store.statistics import Statistics
 from engagement.store.table import DeadLetterItem, InteractionItem, Item, PatternItem, ProfileItem
 from functions.__main__ import invoke
 from infra.local.emulator import free_port
+from infra.local.suite import CALLBACK_KEY
 from tests import builders
 from tests.builders import NOW
 
@@ -59,6 +62,12 @@ SETTINGS = WebhookSettings(
     flood_limit_per_minute=60,
     virtual_clock="off",
     ai_message_enhancement="off",
+    callback_key_parameter="/rekindle/test/callback-key",
+    sensitive_basis="consent",
+    outreach_types="milestone_celebration,re_engagement,personalized_checkin",
+    operator_chat_id=0,
+    user_ttl_days=400,
+    blocked_user_ttl_days=60,
 )
 
 BUTTONS = (
@@ -73,8 +82,14 @@ BUTTONS = (
     "callback_go_checkin",
     "callback_go_progress",
     "callback_stop",
+    "callback_stop_all",
+    "callback_settings",
+    "callback_settings_write",
+    "callback_forget_yes",
+    "callback_forget_no",
 )
 
+SIGNER = Signer(BOT, lambda: CALLBACK_KEY)
 CALL = "pynamodb.connection.base.Connection._make_api_call"
 
 Event = dict[str, Any]
@@ -138,6 +153,7 @@ def hook(table: str, monkeypatch: pytest.MonkeyPatch, sample: Sample) -> Iterato
     monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "webhook")
     monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "Rekindle")
     hook.set_secret(SETTINGS.webhook_secret_parameter, SECRET)
+    hook.set_secret(SETTINGS.callback_key_parameter, CALLBACK_KEY)
     yield hook
     secrets.forget()
 
@@ -360,7 +376,8 @@ def test_trouble_with_dynamodb_defers_the_update(
     hook.post(case, later=9)
     # A dead letter says when it came last; everything else stays as it was.
     assert snapshot() == table or (case == "malformed" and snapshot().keys() == table.keys())
-    assert len(table) == {"command_stop": 2, "callback_consent_yes": 2}.get(case, 1)
+    # Besides the interaction: the profile, and the answer.
+    assert len(table) == {"command_stop": 3, "callback_consent_yes": 3}.get(case, 1)
 
 
 def test_a_dynamodb_that_does_not_answer_at_all_defers_the_update(hook: Hook, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -369,6 +386,20 @@ def test_a_dynamodb_that_does_not_answer_at_all_defers_the_update(hook: Hook, mo
         context.setattr("botocore.endpoint.time", SimpleNamespace(sleep=lambda _: None))
         context.setenv("AWS_ENDPOINT_URL_DYNAMODB", f"http://127.0.0.1:{free_port()}")
         deferred = hook.cold(hook.event("message"))
+
+    assert deferred["statusCode"] == 503
+
+
+@pytest.mark.parametrize("case", ["message", "command_stop", "callback_consent_yes", "blocked", "malformed"])
+def test_a_dynamodb_that_takes_the_request_and_says_nothing_defers_the_update(
+    hook: Hook, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    """R4: it is up and too slow, so that the client gives up waiting."""
+    with socket.create_server(("127.0.0.1", 0)) as silent, monkeypatch.context() as context:
+        context.setattr("botocore.endpoint.time", SimpleNamespace(sleep=lambda _: None))
+        context.setattr("engagement.store.table.Item.Meta.read_timeout_seconds", 0.1)
+        context.setenv("AWS_ENDPOINT_URL_DYNAMODB", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        deferred = hook.cold(hook.event(case))
 
     assert deferred["statusCode"] == 503
 
@@ -400,7 +431,7 @@ def test_a_crash_between_two_writes_is_mended_by_the_redelivery(
 
 def test_a_stop_holds_even_if_nothing_after_it_gets_through(hook: Hook, monkeypatch: pytest.MonkeyPatch) -> None:
     """R52, R4: the profile comes first; the interaction may follow with the redelivery."""
-    hook.post("command_start", change=lambda update: update["message"].update(date=int(T0.timestamp()) - 60))
+    hook.post("callback_consent_yes", later=-60)
     module = hook.warm()
     with monkeypatch.context() as context:
         context.setattr(CALL, crashing(1))
@@ -408,7 +439,7 @@ def test_a_stop_holds_even_if_nothing_after_it_gets_through(hook: Hook, monkeypa
             enter(module, hook.event("command_stop"))
 
     assert ada().opted_out
-    assert [item.sk for item in items(InteractionItem)] == ["INT#90010"]
+    assert [item.sk for item in items(InteractionItem)] == ["INT#90020"]
 
 
 class Crash(BaseException):
@@ -438,11 +469,17 @@ def without_arrival(table: dict[str, Any]) -> dict[str, Any]:
         "consent_ml_at",
         "consent_llm_at",
         "opted_out_at",
-        "snoozed_until",
+        "answered_at",
         "created_at",
+        "due_at",
+        "erased_at",
         "reply_latency_seconds",
     }
-    return {key: {name: value for name, value in item.items() if name not in timed} for key, item in table.items()}
+    found = {key: {name: value for name, value in item.items() if name not in timed} for key, item in table.items()}
+    for item in found.values():
+        if "preferences" in item:
+            item["preferences"] = sorted(fact.rpartition(".")[0] for fact in item["preferences"]["SS"])
+    return found
 
 
 @pytest.mark.parametrize("case", ["malformed", "too_deep", "no_sender", "too_large"])
@@ -494,26 +531,39 @@ def test_a_membership_that_is_no_block_changes_nothing(hook: Hook, change: Calla
 # --- commands and buttons ---
 
 
-def test_start_says_what_is_kept_and_asks(hook: Hook) -> None:
-    """R10: in the response itself."""
+def test_start_greets_and_asks(hook: Hook) -> None:
+    """R10: in the response itself; whoever has not answered was not asked yet, as far as anybody knows."""
     response = hook.post("command_start")
     reply = reply_of(response)
 
     assert response["headers"] == {"content-type": "application/json"}
     assert (reply["method"], reply["chat_id"]) == ("sendMessage", ADA)
-    assert buttons_in(reply) == [["consent:yes", "consent:no"], ["consent:both"]]
-    assert (ada().consent, ada().first_name, ada().language_code) == (Consent.UNASKED, "Ada", "en")
+    assert "Hello, Ada!" in reply["text"]
+    assert "/privacy" in reply["text"]
+    assert buttons_in(reply) == [[Button.CONSENT_YES, Button.CONSENT_NO], [Button.CONSENT_BOTH]]
+    assert [item.consent for item in items(ProfileItem)] == ["unasked"]
+    hook.post("callback_consent_yes", later=10)
+    assert (ada().consent, ada().first_name, ada().language_code) == (Consent.GRANTED, "Ada", "en")
 
 
-def buttons_in(reply: dict[str, Any]) -> list[list[str]]:
-    return [[button["callback_data"] for button in row] for row in reply["reply_markup"]["inline_keyboard"]]
+def buttons_in(reply: dict[str, Any]) -> list[list[Button]]:
+    """Return what the buttons below a reply say, each of which proves to be ours and Ada's."""
+    return [[said(button["callback_data"]) for button in row] for row in reply["reply_markup"]["inline_keyboard"]]
+
+
+def said(data: str) -> Button:
+    press = SIGNER.read(data, ADA)
+    assert press is not None
+    assert len(data.encode()) <= 64
+    return press.button
 
 
 def test_start_asks_about_learning_alone_where_the_consent_to_writing_is_assumed(hook: Hook) -> None:
     """R74: it is asked for there, too, and until it is answered it is not given."""
     hook.configure(consent_policy="assume")
 
-    assert buttons_in(reply_of(hook.post("command_start"))) == [["learning:yes", "learning:no"]]
+    assert buttons_in(reply_of(hook.post("command_start"))) == [[Button.LEARNING_YES, Button.LEARNING_NO]]
+    hook.post("callback_consent_yes", later=10)
     assert ada().consent_ml is False
 
 
@@ -526,19 +576,21 @@ def test_a_start_payload_of_any_kind_is_no_obstacle(hook: Hook, payload: str) ->
     reply = hook.post("command_start_payload", change=lambda update: update["message"].update(text=f"/start {payload}"))
 
     assert reply == hook.post("command_start")
-    assert len(items(ProfileItem)) == 1
+    assert [item.control for item in items(InteractionItem)] == ["command", "command"]
 
 
-def test_stop_ends_outreach_and_start_takes_it_back(hook: Hook) -> None:
-    """R70: at once, confirmed, and only by the user's own later /start."""
+def test_stop_ends_outreach_and_only_an_explicit_yes_takes_it_back(hook: Hook) -> None:
+    """R70, R94: at once, confirmed, and only by the user's own later yes; neither an unblock nor a /start is one."""
     assert "not write to you first" in reply_of(hook.post("command_stop"))["text"]
     assert ada().opted_out
 
     hook.post("unblocked", change=lambda update: update["my_chat_member"].update(date=int(T0.timestamp()) + 50))
     assert ada().opted_out
-    hook.post("command_start", change=lambda update: update["message"].update(date=int(T0.timestamp()) - 1))
-    assert ada().opted_out  # a /start of before, delivered late
+    hook.post("callback_consent_yes", later=-5)  # a yes of before, delivered late
+    assert ada().opted_out
     hook.post("command_start", later=60, change=lambda update: update["message"].update(date=int(T0.timestamp()) + 60))
+    assert ada().opted_out
+    hook.post("callback_settings_write", later=70)
     assert not ada().opted_out
 
 
@@ -555,14 +607,14 @@ def test_learning_is_allowed_and_taken_back_below_privacy(hook: Hook, policy: st
     def privacy(later: float) -> dict[str, Any]:
         return reply_of(hook.post("command_privacy", later=later))
 
-    assert buttons_in(privacy(0)) == [["learning:yes"]]
+    assert buttons_in(privacy(0)) == [[Button.LEARNING_YES]]
     assert "Thank you" in reply_of(hook.post("callback_learning_yes", later=10))["text"]
     hook.post("command_stop", later=20)
     assert (ada().consent, ada().consent_ml) == (Consent.UNASKED, True)
-    assert buttons_in(privacy(30)) == [["learning:no"]]
+    assert buttons_in(privacy(30)) == [[Button.LEARNING_NO]]
     assert "will not learn" in reply_of(hook.post("callback_learning_no", later=40))["text"]
     assert (ada().consent, ada().consent_ml) == (Consent.UNASKED, False)
-    assert buttons_in(privacy(50)) == [["learning:yes"]]
+    assert buttons_in(privacy(50)) == [[Button.LEARNING_YES]]
 
 
 @pytest.mark.parametrize("case", ["command_other", "callback_other", "message", "reply", "photo", "voice"])
@@ -583,7 +635,8 @@ def test_what_is_the_bots_own_business_is_recorded_and_not_answered(hook: Hook, 
         ("callback_rewording_yes", Consent.UNASKED, False, False),
         ("callback_rewording_no", Consent.UNASKED, False, False),
         ("callback_later", Consent.UNASKED, False, False),
-        ("callback_stop", Consent.UNASKED, False, True),
+        ("callback_stop", Consent.UNASKED, False, False),
+        ("callback_stop_all", Consent.UNASKED, False, True),
     ],
 )
 @pytest.mark.parametrize("policy", ["ask", "assume"])
@@ -596,7 +649,8 @@ def test_a_button_is_answered_once_and_a_redelivery_changes_nothing(
     table = snapshot()
 
     assert reply_of(first)["method"] == "answerCallbackQuery"
-    assert reply_of(first)["callback_query_id"] == "4382bfdwdsb323b2d9"
+    pressed = json.loads(hook.event(case)["body"])["callback_query"]
+    assert reply_of(first)["callback_query_id"] == pressed["id"]
     assert (ada().consent, ada().consent_ml, ada().opted_out) == (consent, consent_ml, opted_out)
     assert [hook.post(case, later=seconds) for seconds in (1, 149)] == [first, first]
     assert snapshot() == table
@@ -651,52 +705,59 @@ def test_a_press_that_comes_late_does_not_undo_a_newer_one(hook: Hook) -> None:
     """R14, R74: the yes is recorded, its answer gets lost on the way to the profile, the no overtakes it."""
     module = hook.warm()
     with hook.monkeypatch.context() as context:
-        context.setattr(CALL, crashing(1))  # the interaction, which holds the time of the press, and nothing more
+        # Is there a tombstone? And the interaction, which holds the time of the press, and nothing more.
+        context.setattr(CALL, crashing(2))
         with pytest.raises(Crash):
             enter(module, hook.event("callback_consent_both"))
     hook.post("callback_learning_no", later=10)
     hook.post("callback_consent_both", later=20)
 
+    assert [item.sk for item in items(InteractionItem)] == ["INT#90025", "INT#90026"]
     assert (ada().consent, ada().consent_ml) == (Consent.GRANTED, False)
 
 
-def test_a_yes_after_a_stop_promises_nothing(hook: Hook) -> None:
+def test_a_yes_that_a_later_stop_overtook_promises_nothing(hook: Hook) -> None:
+    """R94: it is answered by what holds, whichever came in first."""
     hook.post("command_stop")
 
-    assert "/start" in reply_of(hook.post("callback_consent_yes", later=10))["text"]
+    assert "will not write" in reply_of(hook.post("callback_consent_yes", later=-5))["text"]
     assert (ada().consent, ada().opted_out) == (Consent.GRANTED, True)
 
 
 def test_a_language_model_is_told_of_nobody_who_did_not_allow_it(hook: Hook) -> None:
     """R65: asked for below /privacy where one is used, its own answer, taken back as easily, in any delivery."""
 
-    def privacy(later: float) -> list[list[str]]:
+    def privacy(later: float) -> list[list[Button]]:
         return buttons_in(reply_of(hook.post("command_privacy", later=later)))
 
-    assert privacy(0) == [["learning:yes"]]
+    assert privacy(0) == [[Button.LEARNING_YES]]
     hook.configure(ai_message_enhancement="bedrock")
-    assert privacy(5) == [["learning:yes"], ["rewording:yes"]]
+    assert privacy(5) == [[Button.LEARNING_YES], [Button.REWORDING_YES]]
     hook.post("callback_consent_both", later=10)
     assert ada().consent_llm is False
     assert "may now reword" in reply_of(hook.post("callback_rewording_yes", later=20))["text"]
-    assert (ada().consent_llm, privacy(25)) == (True, [["learning:no"], ["rewording:no"]])
+    assert (ada().consent_llm, privacy(25)) == (True, [[Button.LEARNING_NO], [Button.REWORDING_NO]])
     assert "no language model" in reply_of(hook.post("callback_rewording_no", later=30))["text"]
     assert "no language model" in reply_of(hook.post("callback_rewording_yes", later=40))["text"]  # a redelivery
     assert (ada().consent, ada().consent_ml, ada().consent_llm) == (Consent.GRANTED, True, False)
 
 
-def test_not_now_is_two_weeks_of_silence_and_no_stop(hook: Hook) -> None:
-    """R57: from the press on, and a redelivery, which is later, adds nothing."""
+def test_not_now_doubles_the_distance_of_its_type_and_is_no_stop(hook: Hook) -> None:
+    """R57, R92: from the press on, the answer says how long, and a redelivery, which is later, adds nothing."""
     reply = reply_of(hook.post("callback_later"))
     table = snapshot()
 
-    assert "next two weeks" in reply["text"]
+    assert "for the next 14 days" in reply["text"]
     pressed_at = datetime(2026, 11, 22, 9, 0, 1, tzinfo=UTC)
-    assert (ada().snoozed_until, ada().opted_out) == (pressed_at + timedelta(days=14), False)
+    about = Exposure(OutreachType.RE_ENGAGEMENT, datetime(2026, 11, 22, 8, 58, tzinfo=UTC))
+    assert ada().preferences.facts == {Dismissal(about, pressed_at)}
+    assert ada().preferences.held_until(OutreachType.RE_ENGAGEMENT) == pressed_at + timedelta(days=14)
+    assert ada().preferences.held_until(OutreachType.TOPIC_FOLLOW_UP) is None
+    assert not ada().opted_out
     hook.post("callback_later", later=100)
     assert snapshot() == table
     hook.post("command_start", later=110)
-    assert ada().snoozed_until == pressed_at + timedelta(days=14)
+    assert ada().preferences.facts == {Dismissal(about, pressed_at)}
 
 
 @pytest.mark.parametrize("language", ["de", "hi", "zh"])
@@ -704,16 +765,19 @@ def test_not_now_is_two_weeks_of_silence_and_no_stop(hook: Hook) -> None:
 def test_the_useful_button_is_answered_in_the_readers_language(
     hook: Hook, outreach_type: OutreachType, language: str
 ) -> None:
-    """R57: each type has an answer of its own; nobody becomes a profile by it, and it is an interaction like others."""
+    """R57, R91: each type has an answer of its own; nobody becomes a profile by it, and it is kept as what it is."""
+    exposed_at = T0 - timedelta(minutes=2)
 
     def press(update: Event) -> None:
-        update["callback_query"]["data"] = callbacks.GO[outreach_type]
+        update["callback_query"]["data"] = SIGNER.data(Button.GO, ADA, exposure_ref(outreach_type, exposed_at))
         update["callback_query"]["from"]["language_code"] = language
 
     reply = reply_of(hook.post("callback_go_checkin", change=press))
 
     assert reply["text"] == TEXTS[f"go_{outreach_type}"].get(language, TEXTS[f"go_{outreach_type}"]["en"])
-    assert [item.engagement_type for item in items(InteractionItem)] == ["callback"]
+    (kept,) = items(InteractionItem)
+    assert (kept.engagement_type, kept.control) == ("callback", "opened")
+    assert kept.about == f"{outreach_type}#{int(exposed_at.timestamp())}"
     assert items(ProfileItem) == []
 
 
@@ -788,10 +852,16 @@ def test_a_flood_is_counted_and_not_stored(hook: Hook, capsys: pytest.CaptureFix
     assert ada().opted_out
 
 
-def test_an_interaction_costs_one_request_and_one_write_unit(hook: Hook, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The price of an interaction is a tested number; /stop and a button cost their profile change on top."""
+def test_an_interaction_costs_one_write_unit_and_a_read_where_it_shows_a_mood(
+    hook: Hook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The price of an interaction is a tested number; R102 is the read: may the mood be kept?
+
+    /stop and a button cost their profile change and their answer on top, a button a look for a tombstone.
+    """
     costs = {}
-    for case in ("message", "reply", "sticker", "command_privacy", "command_stop", "callback_consent_yes", "blocked"):
+    plain, moody = ("voice", "command_other"), ("message", "reply", "sticker", "photo")
+    for case in (*plain, *moody, "command_privacy", "command_stop", "callback_consent_yes", "blocked"):
         module = hook.warm()
         spent: list[tuple[str, float]] = []
         with monkeypatch.context() as context:
@@ -799,13 +869,25 @@ def test_an_interaction_costs_one_request_and_one_write_unit(hook: Hook, monkeyp
             module.handler(hook.event(case), None)
         costs[case] = spent
 
-    for case in ("message", "reply", "sticker"):
+    for case in plain:
         assert costs[case] == [("PutItem", 1.0)]
-    assert [operation for operation, _ in costs["command_privacy"]] == ["GetItem", "PutItem"]
-    # The profile exists by now: the command before made it.
-    assert [operation for operation, _ in costs["callback_consent_yes"]] == ["PutItem", "UpdateItem", "GetItem"]
-    assert [operation for operation, _ in costs["command_stop"]] == ["UpdateItem", "TransactWriteItems", "PutItem"]
-    assert [operation for operation, _ in costs["blocked"]] == ["UpdateItem"]
+    for case in moody:
+        assert costs[case] == [("GetItem", 1.0), ("PutItem", 1.0)]
+    # The first command of somebody makes their profile.
+    privacy = [operation for operation, _ in costs["command_privacy"]]
+    assert privacy == ["GetItem", "TransactWriteItems", "GetItem", "PutItem"]
+    assert [operation for operation, _ in costs["command_stop"]] == ["UpdateItem", "PutItem", "PutItem"]
+    # The profile exists by now: the command before made it. The answer ends the opt-out, too.
+    assert costs["callback_consent_yes"] == [
+        ("GetItem", 1.0),
+        ("PutItem", 1.0),
+        ("UpdateItem", 1.0),
+        ("UpdateItem", 1.0),
+        ("PutItem", 1.0),
+        ("GetItem", 1.0),
+    ]
+    # What is kept of somebody who left is looked at sooner: its row of the index moves.
+    assert costs["blocked"] == [("UpdateItem", 1.0 + 2.0)]
 
 
 def metered(spent: list[tuple[str, float]]) -> Callable[..., Any]:
@@ -970,7 +1052,8 @@ def test_every_sample_ends_in_its_metric_and_one_line_of_log(hook: Hook, capsys:
         (log,) = [json.loads(line) for line in hook.log.getvalue().splitlines()]
 
         assert response["statusCode"] == (401 if case.startswith("forged") else 200), case
-        assert metrics_in(capsys.readouterr().out) == {outcome: 1}, case
+        handed_over = {"HandedToOperator": 1} if case == "crisis" else {}
+        assert metrics_in(capsys.readouterr().out) == {outcome: 1} | handed_over, case
         assert (log["message"], log["outcome"]) == ("update received", outcome), case
 
 

@@ -16,7 +16,7 @@ from engagement.domain.scores import ChurnScores, rule_scores
 from engagement.domain.topics import CATALOGUE
 from tests.builders import NOW, interaction, pattern_of, silent_for
 
-THRESHOLDS = Thresholds(re_engagement=0.8, checkin=0.6)
+THRESHOLDS = Thresholds(re_engagement=0.8, checkin=0.6, features=("habits",))
 STEADY = MoodTrend(change=-0.1, standard_error=0.08, direction=Direction.STEADY)
 IMPROVING = MoodTrend(change=0.3, standard_error=0.1, direction=Direction.IMPROVING)
 DECLINING = MoodTrend(change=-0.3, standard_error=0.1, direction=Direction.DECLINING)

@@ -10,12 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engagement.domain.analysis import MAX_TEXT_BYTES, analyse
-from engagement.domain.interaction import EngagementType, Interaction, SentimentType
+from engagement.domain.analysis import MAX_TEXT_BYTES, analyse, is_sensitive, without_sensitive
+from engagement.domain.callbacks import Button, Press
+from engagement.domain.interaction import Control, EngagementType, Exposure, Interaction, SentimentType
+from engagement.domain.outreach import OutreachType
 from engagement.domain.pattern import EMPTY, SLOT, fold
 from engagement.domain.pattern_bytes import decode, encode
-from engagement.domain.topics import CATALOGUE, TOPIC_OF, topics
+from engagement.domain.profile import Consent, SensitiveBasis, allows_sensitive
+from engagement.domain.topics import CATALOGUE, PRIVATE_TOPICS, TOPIC_OF, topics
 from engagement.domain.update import ButtonPressed, Contact, MessageSent
+from tests.builders import interaction, profile
 
 BOT = 123456
 T0 = datetime(2026, 11, 22, 9, 12, 30, tzinfo=UTC)
@@ -281,3 +285,91 @@ def test_topics_never_repeat_the_users_words(text: str) -> None:
 
     assert set(found) <= CATALOGUE.keys()
     assert list(found) == sorted(set(found))
+
+
+# --- what is sensitive by nature ---
+
+
+def test_private_topics_are_of_the_catalogue_and_hold_what_the_law_calls_special() -> None:
+    """R102: health, feelings, politics, love, money trouble; no everyday topic is lost with them."""
+    assert frozenset(CATALOGUE) >= PRIVATE_TOPICS >= {"health", "feelings", "money", "news", "relationships"}
+    assert not PRIVATE_TOPICS & {"music", "travel", "food", "programming", "work"}
+    for said_of, slug in (
+        ("I am depressed", "feelings"),
+        ("my doctor said", "health"),
+        ("the election", "news"),
+        ("my boyfriend", "relationships"),
+        ("so much debt", "money"),
+    ):
+        assert slug in topics(said_of)
+        assert slug in PRIVATE_TOPICS
+
+
+@pytest.mark.parametrize(
+    ("changes", "sensitive"),
+    [
+        ({}, False),
+        ({"topics": ("music", "travel")}, False),
+        ({"topics": ("health", "music")}, True),
+        ({"sentiment": -0.4, "sentiment_type": SentimentType.NEGATIVE}, True),
+        ({"sentiment": 0.0, "sentiment_type": SentimentType.NEUTRAL}, True),
+        *(({"topics": (slug,)}, True) for slug in sorted(PRIVATE_TOPICS)),
+    ],
+)
+def test_mood_and_private_topics_are_sensitive(changes: dict[str, Any], sensitive: bool) -> None:
+    """R102."""
+    one = interaction(**changes)
+    assert is_sensitive(one) is sensitive
+    assert not is_sensitive(without_sensitive(one))
+    if not sensitive:
+        assert without_sensitive(one) == one
+
+
+def test_without_what_is_sensitive_an_interaction_is_counted_like_any_other() -> None:
+    """R102: only mood and private topics are missing; day, kind, quality and the other topics stay."""
+    whole = interaction(topics=("health", "music"), sentiment=0.9, sentiment_type=SentimentType.VERY_POSITIVE)
+    bare = without_sensitive(whole)
+    assert bare == replace(whole, topics=("music",), sentiment=None, sentiment_type=SentimentType.UNKNOWN)
+    kept, all_of_it = fold(EMPTY, [bare]), fold(EMPTY, [whole])
+    assert (kept.days, kept.slots, kept.by_type, kept.total) == (
+        all_of_it.days,
+        all_of_it.slots,
+        all_of_it.by_type,
+        all_of_it.total,
+    )
+    assert [slug for slug, *_ in kept.topics] == ["music"]
+    assert sum(bucket.sentiment_events for bucket in kept.buckets) == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "allowed"),
+    [
+        (None, False),
+        ({"consent": Consent.UNASKED}, False),
+        ({"consent": Consent.DECLINED}, False),
+        ({"consent": Consent.GRANTED}, True),
+        ({"consent": Consent.GRANTED, "opted_out": True}, False),
+        ({"consent": Consent.UNASKED, "consent_ml": True, "consent_llm": True}, False),
+    ],
+    ids=["unknown", "unasked", "declined", "granted", "stopped", "other-consents"],
+)
+def test_it_is_kept_of_those_alone_who_let_the_bot_write_to_them(changes: dict[str, Any] | None, allowed: bool) -> None:
+    """R102: unless the operator states another basis, and answers for it."""
+    user = None if changes is None else profile(**changes)
+    assert allows_sensitive(user, SensitiveBasis.CONSENT) is allowed
+    assert allows_sensitive(user, SensitiveBasis.OPERATOR)
+
+
+def test_a_press_of_ours_is_kept_as_what_it_is() -> None:
+    """R91: with the outreach that it stood under; a press of another bot's button is the user's own doing."""
+    update = ButtonPressed(
+        update_id=1, user_id=7, contact=ADA, occurred_at=T0, callback_id="c", data="x", message_at=None
+    )
+    about = Exposure(OutreachType.RE_ENGAGEMENT, T0 - timedelta(days=1))
+    press = Press(Button.NOT_NOW, about.outreach_type, about)
+    ours = analyse(update, BOT, store_text=True, control=press.control, press=press)
+    theirs = analyse(update, BOT, store_text=True)
+    assert (ours.control, ours.about) == (Control.NOT_NOW, about)
+    assert (theirs.control, theirs.about) == (None, None)
+    assert ours.engagement_type is theirs.engagement_type is EngagementType.CALLBACK
+    assert analyse(said("/start"), BOT, store_text=False, control=Control.COMMAND).control is Control.COMMAND

@@ -54,6 +54,14 @@ SENT = {
             "planned:mood_support": 10,
             "sent:mood_support": 10,
             "responded:mood_support": 5,
+            "opened:re_engagement": 4,
+            "not_now:re_engagement": 3,
+            "stopped:re_engagement": 2,
+            "left:re_engagement": 1,
+            "stopped:mood_support": 1,
+            "not_now@re_engagement.plain": 3,
+            "stopped@re_engagement.plain": 2,
+            "left@re_engagement.plain": 1,
             "sent@re_engagement.plain": 6,
             "sent@re_engagement.question+ai": 10,
             "responded@re_engagement.question+ai": 5,
@@ -85,7 +93,7 @@ SMALL = group(Counter(users=371, returned_7d=111, opted_out=9), Counter(users=41
 
 
 def test_the_outreach_of_a_period_has_the_guides_figures() -> None:
-    """The guide's get_outreach_analytics; the day before the period does not count."""
+    """R91: the guide's get_outreach_analytics, and each kind of press apart; the day before does not count."""
     found = analytics(days=SENT).get_outreach_analytics(days=30, now=NOW)
 
     assert found["period_days"] == 30
@@ -93,6 +101,10 @@ def test_the_outreach_of_a_period_has_the_guides_figures() -> None:
         "total_outreaches": 50,
         "successful_sends": 30,
         "total_responses": 10,
+        "opened": 4,
+        "not_now": 3,
+        "stopped": 3,
+        "left": 1,
         "held_out": 2,
         "send_rate": 60.0,
         "response_rate": pytest.approx(100 / 3),
@@ -109,6 +121,8 @@ def test_each_text_has_its_rate_and_how_sure_it_is() -> None:
     assert list(found) == ["mood_support.calm", "re_engagement.plain", "re_engagement.question+ai"]
     plain, question = found["re_engagement.plain"], found["re_engagement.question+ai"]
     assert (plain["sends"], plain["responses"], plain["response_rate"]) == (10, 0, 0.0)
+    assert (plain["not_now"], plain["stopped"], plain["left"]) == (3, 2, 1), "R91"
+    assert (question["not_now"], question["stopped"], question["left"]) == (0, 0, 0)
     assert plain["interval"] == pytest.approx([0.0, 27.753], abs=1e-3)
     assert question["interval"][0] < question["response_rate"] == 50.0 < question["interval"][1]
 

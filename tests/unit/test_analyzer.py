@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from engagement.domain.consequences import Consequences
 from engagement.domain.due import DuePattern
 from engagement.domain.gate import Reason
-from engagement.domain.interaction import Interaction, SentimentType
+from engagement.domain.interaction import Control, Exposure, Interaction, SentimentType
 from engagement.domain.milestones import DEFAULTS, Award, MetricType, Milestone
 from engagement.domain.outreach import Outreach, OutreachKey, OutreachState, OutreachType
 from engagement.domain.pattern import EMPTY, Pattern, fold, last_seen
@@ -22,7 +22,7 @@ from engagement.domain.pattern_bytes import encode
 from engagement.domain.planning import Candidate, Thresholds
 from engagement.domain.profile import Awaiting, Profile
 from engagement.domain.scores import ChurnScores
-from engagement.domain.statistics import activity_moves
+from engagement.domain.statistics import PRESSES, activity_moves
 from engagement.errors import BadUpdateError, StoreUnavailableError
 from engagement.services.analyzer import ATTEMPTS, EngagementAnalyzer, LearningReport, StreamRecord
 from engagement.services.reactions import Reactions
@@ -59,6 +59,7 @@ class Memory:
         self.outreaches: dict[OutreachKey, Outreach] = {}
         self.answered: dict[tuple[int, Awaiting], datetime] = {}
         self.counters: Counter[tuple[date | None, str]] = Counter()
+        self.pressed: dict[tuple[int, Exposure, str], datetime] = {}
 
     def load(self, bot_id: int, user_id: int) -> Stored | None:
         self.calls["load"] += 1
@@ -115,6 +116,12 @@ class Memory:
             return False
         self.answered[user_id, awaiting] = at
         return True
+
+    def press(self, bot_id: int, user_id: int, about: Exposure, control: Control, at: datetime) -> bool:
+        kind = (user_id, about, PRESSES[control])
+        is_first = kind not in self.pressed
+        self.pressed.setdefault(kind, at)
+        return is_first
 
     def erased_at(self, bot_id: int, user_id: int) -> datetime | None:
         return self.erased.get(user_id)
@@ -392,17 +399,25 @@ def test_what_the_gate_refuses_is_awarded_all_the_same_and_the_reason_told() -> 
     """R62: a celebration is a candidate like any other; consent, cap and quiet hours are the planner's questions."""
     store, planner = Memory(), Writes()
     planner.refusing[OutreachType.MILESTONE_CELEBRATION] = Reason.OPTED_OUT
-    report = deliver(reacting(store, planner=planner), [daily(1)])
-    assert set(store.awards[7]) == {"first_interaction"}
+    report = deliver(reacting(store, planner=planner), [daily(3)])
+    assert set(store.awards[7]) == {"first_interaction", "daily_chatter"}
     assert (store.outreaches, report.refused) == ({}, {"opted_out": 1})
 
 
 def test_nothing_is_planned_for_somebody_whose_profile_comes_with_the_pattern() -> None:
     store = Memory()
     analyzer = EngagementAnalyzer(store, NoScores(), NoProfiles(), Reactions(InForce(SEEDED), Writes(), store, store))
-    report = deliver(analyzer, [daily(1)])
-    assert set(store.awards[7]) == {"first_interaction"}
+    report = deliver(analyzer, [daily(3)])
+    assert set(store.awards[7]) == {"first_interaction", "daily_chatter"}
     assert (store.outreaches, report.refused) == ({}, {"no_profile": 1})
+
+
+def test_nobody_is_congratulated_on_having_come() -> None:
+    """R104: "First Hello" is awarded with its points, in silence: no planner is even asked."""
+    store, planner = Memory(), Writes()
+    report = deliver(reacting(store, planner=planner), [daily(1)])
+    assert {name: award.points for name, award in store.awards[7].items()} == {"first_interaction": 10}
+    assert (planner.asked, store.outreaches, report.awarded, report.planned) == ([], {}, 1, 0)
 
 
 def test_seeding_congratulates_nobody_for_the_past() -> None:
@@ -624,3 +639,82 @@ def test_a_batch_is_one_read_of_each_and_one_write_whatever_it_brings() -> None:
     deliver(reacting(store), [daily(30)])
     assert store.calls == {"load": 1, "write": 1}
     assert len(store.awards[7]) > 3
+
+
+# --- what is said to us by our buttons and commands ---
+
+
+def said(update_id: int, control: Control, **changes: object) -> Interaction:
+    """A press or command of ours, a day later for each update."""
+    return builders.interaction(update_id, START + timedelta(days=update_id), control=control, quality=1.0, **changes)
+
+
+@given(
+    own=st.lists(st.integers(0, 400), max_size=12, unique=True),
+    said_at=st.lists(st.tuples(st.integers(0, 400), st.sampled_from(Control)), max_size=12),
+    random_order=st.randoms(use_true_random=False),
+)
+@settings(max_examples=100, deadline=None)
+def test_whatever_is_pressed_besides_the_table_is_the_same(
+    own: list[int], said_at: list[tuple[int, Control]], random_order: random.Random
+) -> None:
+    """R90: pattern, awards, plans, counters and answers are those of what the user did by themselves."""
+    awaiting = (Awaiting(START + timedelta(hours=3), "silence", "1"),)
+    did = [builders.interaction(hour, START + timedelta(hours=hour)) for hour in own]
+    pressed = [
+        builders.interaction(1_000 + number, START + timedelta(hours=hour), control=control, quality=1.0)
+        for number, (hour, control) in enumerate(said_at)
+    ]
+    mixed = [*did, *pressed, *pressed[:3]]
+    random_order.shuffle(mixed)
+    alone, among = Memory(), Memory()
+    if did:
+        deliver(reacting(alone, awaiting=awaiting), [did])
+    if mixed:
+        deliver(reacting(among, awaiting=awaiting), [mixed])
+    for kept in ("items", "awards", "outreaches", "answered", "counters"):
+        assert getattr(among, kept) == getattr(alone, kept)
+
+
+def test_who_only_presses_is_no_user_of_the_analyzers() -> None:
+    """R90: nothing is read, written, awarded, planned, scored or answered for a press."""
+    store, planner = Memory(), Writes()
+    awaiting = (Awaiting(START, "silence", "1"),)
+    report = deliver(
+        reacting(store, planner=planner, awaiting=awaiting),
+        [[said(number, control) for number, control in enumerate(Control, 1)]],
+    )
+    assert (store.items, store.calls, planner.asked) == ({}, Counter(), [])
+    assert (report.folded, report.awarded, report.planned, report.answered, report.asked) == (0, 0, 0, 0, 0)
+
+
+def test_each_kind_of_press_under_an_outreach_is_counted_once() -> None:
+    """R91: the offer opened, "not now", and stop, of the type or of all; a second press of a kind says nothing new."""
+    store = Memory()
+    about = Exposure(OutreachType.RE_ENGAGEMENT, START)
+    kinds = (Control.OPENED, Control.NOT_NOW, Control.STOP_TYPE, Control.STOP_ALL, Control.OPENED)
+    presses = [said(number, control, about=about) for number, control in enumerate(kinds, 1)]
+    nowhere = [said(10, Control.NOT_NOW), said(11, Control.ANSWER, about=about), said(12, Control.COMMAND)]
+    report = deliver(reacting(store), [presses, nowhere, presses])
+    assert report.pressed == 3
+    assert {name for *_, name in store.pressed} == {"opened", "not_now", "stopped"}
+
+
+@dataclass
+class Eraser:
+    asked: list[tuple[int, int, datetime]]
+
+    def erase(self, bot_id: int, user_id: int, at: datetime) -> int:
+        self.asked.append((bot_id, user_id, at))
+        return 9
+
+
+def test_who_asks_to_be_forgotten_is_erased_where_patterns_are_written() -> None:
+    """R99: up to the second of the press; where nobody erases, the housekeeper does."""
+    store, eraser = Memory(), Eraser([])
+    analyzer = EngagementAnalyzer(store, NoScores(), NoProfiles(), eraser=eraser)
+    forget = said(1, Control.FORGET)
+    report = deliver(analyzer, [[forget, said(2, Control.ANSWER)]])
+    assert eraser.asked == [(1, 7, forget.occurred_at)]
+    assert report.swept == 9
+    assert deliver(analyzer_over(store), [[forget]]).swept == 0

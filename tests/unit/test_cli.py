@@ -159,7 +159,8 @@ def test_trouble_on_the_way_is_one_line(
 def at_risk(monkeypatch: pytest.MonkeyPatch) -> list[UserAtRisk]:
     """What the analyzer finds."""
     found: list[UserAtRisk] = []
-    monkeypatch.setattr(Target, "settings", lambda *_: {"CHURN_THRESHOLD": "0.8", "CHECKIN_THRESHOLD": "0.6"})
+    settings = {"CHURN_THRESHOLD": "0.8", "CHECKIN_THRESHOLD": "0.6", "FEATURES": "none"}
+    monkeypatch.setattr(Target, "settings", lambda *_: settings)
     monkeypatch.setattr(Target, "bind_table", lambda _: None)
     monkeypatch.setattr(
         EngagementAnalyzer, "find_users_needing_engagement", lambda _self, _now, _thresholds, limit: found[:limit]

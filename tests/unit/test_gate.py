@@ -22,9 +22,11 @@ from engagement.domain.gate import (
     quiet_of,
     start_of_day,
 )
+from engagement.domain.interaction import Exposure
 from engagement.domain.outreach import Arm, OutreachType
 from engagement.domain.pattern import EMPTY, Pattern
 from engagement.domain.planning import Candidate
+from engagement.domain.preferences import NONE, Dismissal, Preferences, TypeChoice
 from engagement.domain.profile import Consent, ConsentPolicy, Profile
 from engagement.errors import SettingsError
 from tests.builders import NOW, pattern_of, policy, profile
@@ -43,8 +45,9 @@ ZONES = (
     "Nowhere/Atlantis",
 )
 POLICY = policy()
-PROFILE = profile()
-BERLIN = profile(zone="Europe/Berlin")
+LONG_KNOWN = datetime(2025, 1, 1, tzinfo=UTC)
+PROFILE = profile(created_at=LONG_KNOWN)
+BERLIN = profile(created_at=LONG_KNOWN, zone="Europe/Berlin")
 NIGHT = policy(quiet=(22, 8))
 """Berlin's 22 to 8 h: in winter 21 to 7 UTC."""
 
@@ -73,6 +76,14 @@ def ask(
     return decide(replace(candidate, **changes), profile, pattern, policy, now)
 
 
+STOPPED = Preferences(frozenset({TypeChoice(OutreachType.RE_ENGAGEMENT, NOW - DAY, off=True)}))
+
+
+def not_now(at: datetime, outreach_type: OutreachType = OutreachType.RE_ENGAGEMENT) -> Preferences:
+    """What is held of somebody who pressed "not now" under an outreach, in the second in which it came."""
+    return Preferences(frozenset({Dismissal(Exposure(outreach_type, at), at)}))
+
+
 def test_a_permitted_message_goes_at_once() -> None:
     assert ask() == Decision(NOW, None)
     assert ask(due=-HOUR) == Decision(NOW, None)
@@ -91,13 +102,17 @@ def test_a_message_waits_for_its_due_time() -> None:
         (Reason.CONSENT, {"consent": Consent.UNASKED}, {}, {}),
         (Reason.CONSENT, {"consent": Consent.DECLINED}, {}, {}),
         (Reason.CONSENT, {"consent": Consent.DECLINED}, {"consent": ConsentPolicy.ASSUME}, {}),
+        (Reason.TYPE_STOPPED, {"preferences": STOPPED}, {}, {}),
+        (Reason.CRISIS, {"crisis_at": NOW - 29 * DAY}, {}, {}),
         (Reason.TYPE_OFF, {}, {"rollout": Shares(1.0, {OutreachType.RE_ENGAGEMENT: 0.0})}, {}),
         (Reason.ROLLOUT, {}, {"rollout": Shares(1e-9, {})}, {}),
         (Reason.EXPIRED, {}, {}, {"expires": timedelta()}),
         (Reason.EXPIRED, {}, {}, {"due": 3 * DAY}),
         (Reason.NOT_NEEDED_ANY_MORE, {}, {}, {"pattern": pattern_of([NOW - HOUR / 2])}),
         (Reason.NOT_NEEDED_ANY_MORE, {}, {}, {"needed": False}),
-        (Reason.SNOOZED, {"snoozed_until": NOW + 2 * DAY}, {}, {}),
+        (Reason.SERIES_ENDED, {"preferences": not_now(NOW - 2 * HOUR)}, {}, {}),
+        (Reason.FIRST_HOUR, {"created_at": NOW - HOUR / 4}, {}, {"expires": HOUR / 2}),
+        (Reason.SNOOZED, {"preferences": not_now(NOW - 2 * HOUR)}, {}, {"campaign": "weekly"}),
         (Reason.MIN_GAP, {"next_ok_at": NOW + 2 * DAY}, {}, {}),
         (Reason.DAILY_CAP, {"cap_day": "2026-11-22", "cap_count": 1}, {}, {"expires": 11 * HOUR}),
         (Reason.DAILY_CAP, {}, {"max_per_day": 0}, {}),
@@ -124,11 +139,15 @@ def test_of_several_reasons_the_first_of_the_list_is_given() -> None:
         (Reason.OPTED_OUT, {"opted_out": True}, {}, {}),
         (Reason.BLOCKED, {"blocked": True}, {}, {}),
         (Reason.CONSENT, {"consent": Consent.DECLINED}, {}, {}),
+        (Reason.TYPE_STOPPED, {"preferences": STOPPED}, {}, {}),
+        (Reason.CRISIS, {"crisis_at": NOW}, {}, {}),
         (Reason.TYPE_OFF, {}, {"rollout": Shares(0.0, {})}, {}),
         (Reason.ROLLOUT, {}, {"rollout": Shares(1e-9, {})}, {}),
         (Reason.EXPIRED, {}, {}, {"due": 10 * HOUR}),
         (Reason.NOT_NEEDED_ANY_MORE, {}, {}, {"needed": False}),
-        (Reason.SNOOZED, {"snoozed_until": NOW + 3 * DAY}, {}, {}),
+        (Reason.SERIES_ENDED, {"preferences": not_now(NOW - HOUR)}, {}, {"pattern": pattern_of([NOW - 2 * HOUR])}),
+        (Reason.FIRST_HOUR, {"created_at": NOW}, {}, {"expires": HOUR / 2}),
+        (Reason.SNOOZED, {"preferences": not_now(NOW - 3 * HOUR)}, {}, {"pattern": pattern_of([NOW - 2 * HOUR])}),
         (Reason.MIN_GAP, {"next_ok_at": NOW + 3 * DAY}, {}, {}),
         (Reason.DAILY_CAP, {}, {"max_per_day": 0}, {}),
         (Reason.QUIET_HOURS, {"zone": "Europe/Berlin"}, {"quiet": (22, 21)}, {}),
@@ -143,7 +162,8 @@ def test_of_several_reasons_the_first_of_the_list_is_given() -> None:
         policy: dict[str, Any] = {}
         times: dict[str, Any] = {}
         for _, profile_part, policy_part, time_part in reversed(obstacles[first:]):
-            changes |= profile_part
+            said = changes.get("preferences", NONE).facts | profile_part.get("preferences", NONE).facts
+            changes |= profile_part | {"preferences": Preferences(said)}
             policy |= policy_part
             times |= time_part
         times.setdefault("expires", 8 * HOUR)
@@ -168,8 +188,61 @@ def test_coming_back_ends_only_what_says_that_they_were_missed(outreach_type: Ou
 
 
 def test_a_message_waits_until_not_now_is_over() -> None:
-    assert ask(replace(PROFILE, snoozed_until=NOW + 30 * HOUR)).send_at == NOW + 30 * HOUR
-    assert ask(replace(PROFILE, snoozed_until=NOW - HOUR)).send_at == NOW
+    """R92: twice the usual week after the press; a message of another type does not."""
+    seen = pattern_of([NOW - 2 * HOUR])
+
+    def pressed(ago: timedelta) -> Profile:
+        return replace(PROFILE, preferences=not_now(NOW - ago))
+
+    assert ask(pressed(14 * DAY - 30 * HOUR), pattern=seen).send_at == NOW + 30 * HOUR
+    assert ask(pressed(14 * DAY + HOUR), pattern=seen).send_at == NOW
+    assert ask(pressed(DAY), pattern=seen, outreach_type=OutreachType.TOPIC_FOLLOW_UP).send_at == NOW
+
+
+def test_not_now_ends_the_series_of_this_silence_and_no_other() -> None:
+    """R92: of its two types alike; the next silence, and what is no silence's, goes on."""
+    pressed = replace(PROFILE, preferences=not_now(NOW - 20 * DAY))
+    before, since = pattern_of([NOW - 30 * DAY]), pattern_of([NOW - 10 * DAY])
+
+    for outreach_type in (OutreachType.RE_ENGAGEMENT, OutreachType.PERSONALIZED_CHECKIN):
+        assert ask(pressed, pattern=before, outreach_type=outreach_type).reason is Reason.SERIES_ENDED
+        assert ask(pressed, pattern=since, outreach_type=outreach_type).send_at == NOW
+    assert ask(pressed, pattern=before, campaign="weekly").send_at == NOW
+
+
+def test_each_way_to_say_no_is_named_apart() -> None:
+    """R92, R98: stop, stop of a type, and "not now"; a type that was switched on again is not off."""
+    other = Preferences(frozenset({TypeChoice(OutreachType.TOPIC_FOLLOW_UP, NOW - DAY, off=True)}))
+    again = STOPPED.with_(TypeChoice(OutreachType.RE_ENGAGEMENT, NOW - HOUR, off=False))
+
+    assert ask(replace(PROFILE, opted_out=True, preferences=STOPPED)).reason is Reason.OPTED_OUT
+    assert ask(replace(PROFILE, preferences=STOPPED)).reason is Reason.TYPE_STOPPED
+    for preferences in (other, again):
+        assert ask(replace(PROFILE, preferences=preferences)).send_at == NOW
+
+
+@pytest.mark.parametrize("outreach_type", OutreachType)
+def test_after_words_of_crisis_nothing_is_sent_for_thirty_days(outreach_type: OutreachType) -> None:
+    """R103: whatever it is, support too: a person should answer, not a machine."""
+
+    def after(ago: timedelta) -> Decision:
+        return ask(replace(PROFILE, crisis_at=NOW - ago), campaign="any", outreach_type=outreach_type)
+
+    assert after(timedelta()).reason is after(30 * DAY - timedelta(seconds=1)).reason is Reason.CRISIS
+    assert after(30 * DAY).send_at == NOW
+
+
+def test_nothing_is_sent_within_the_first_hour() -> None:
+    """R104: it waits for the hour's end; what has expired by then is not sent at all."""
+    for minutes in (0, 1, 30, 59):
+        came_at = NOW - timedelta(minutes=minutes)
+        newcomer = replace(PROFILE, created_at=came_at)
+        for outreach_type in OutreachType:
+            assert ask(newcomer, outreach_type=outreach_type).send_at == came_at + HOUR
+            assert ask(newcomer, expires=came_at + HOUR - NOW, outreach_type=outreach_type) == Decision(
+                None, Reason.FIRST_HOUR
+            )
+    assert ask(replace(PROFILE, created_at=NOW - HOUR)).send_at == NOW
 
 
 def test_a_used_up_budget_puts_messages_off_to_the_next_day() -> None:
@@ -316,6 +389,7 @@ class Limits:
     experiment = "test"
     control_percent = 0.0
     type_control = "0"
+    mood_support = "answered"
 
 
 def test_a_policy_reads_the_settings() -> None:
@@ -326,6 +400,21 @@ def test_a_policy_reads_the_settings() -> None:
     read = Policy.of(limits)
     assert read.rollout.of(OutreachType.MOOD_SUPPORT) == 0.5
     assert (read.experiment.control, read.experiment.type_control.of(OutreachType.RE_ENGAGEMENT)) == (0.1, 0.2)
+
+
+@pytest.mark.parametrize("rollout", ["100", "100,mood_support=100", "0,mood_support=50"])
+def test_support_is_sent_to_nobody_until_somebody_answers_it(rollout: str) -> None:
+    """R103: whatever the rollout says; no other type is touched by that."""
+    limits = Limits()
+    limits.rollout, limits.mood_support = rollout, "off"
+    off = Policy.of(limits)
+    limits.mood_support = "answered"
+    answered = Policy.of(limits)
+
+    assert ask(policy=off, outreach_type=OutreachType.MOOD_SUPPORT).reason is Reason.TYPE_OFF
+    assert answered.rollout.of(OutreachType.MOOD_SUPPORT) > 0
+    others = set(OutreachType) - {OutreachType.MOOD_SUPPORT}
+    assert all(off.rollout.of(kind) == answered.rollout.of(kind) for kind in others)
 
 
 @pytest.mark.parametrize(
@@ -342,6 +431,8 @@ def test_a_policy_reads_the_settings() -> None:
         ("control_percent", 100.0),
         ("control_percent", float("nan")),
         ("daily_budget", -1),
+        ("mood_support", "on"),
+        ("mood_support", ""),
     ],
 )
 def test_a_bad_setting_is_named(setting: str, value: object) -> None:

@@ -15,9 +15,11 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from engagement.domain.experiment import Experiment, Shares
 from engagement.domain.gate import POINTLESS_ON_RETURN, Decision, Policy, Reason, charge, decide
+from engagement.domain.interaction import Exposure
 from engagement.domain.outreach import Arm, OutreachType
 from engagement.domain.pattern import EMPTY, Pattern
 from engagement.domain.planning import Candidate
+from engagement.domain.preferences import Dismissal, Preferences, TypeChoice
 from engagement.domain.profile import Consent, ConsentPolicy, Profile
 from engagement.domain.zone import is_zone, quiet_hours_utc, zone_posterior
 from tests.builders import pattern_of
@@ -29,8 +31,30 @@ MINUTES = 366 * 24 * 60
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 ZONES = sorted(zone for zone in available_timezones() if zone != "UTC" and is_zone(zone))
 UNSET = "UTC"
-SETTLED = frozenset({Reason.PAUSED, Reason.OPTED_OUT, Reason.BLOCKED, Reason.CONSENT, Reason.TYPE_OFF, Reason.ROLLOUT})
-WAITED = frozenset({Reason.SNOOZED, Reason.MIN_GAP, Reason.DAILY_CAP, Reason.QUIET_HOURS, Reason.LOW_ZONE_CONFIDENCE})
+SETTLED = frozenset(
+    {
+        Reason.PAUSED,
+        Reason.OPTED_OUT,
+        Reason.BLOCKED,
+        Reason.CONSENT,
+        Reason.TYPE_STOPPED,
+        Reason.CRISIS,
+        Reason.TYPE_OFF,
+        Reason.ROLLOUT,
+    }
+)
+WAITED = frozenset(
+    {
+        Reason.FIRST_HOUR,
+        Reason.SNOOZED,
+        Reason.MIN_GAP,
+        Reason.DAILY_CAP,
+        Reason.QUIET_HOURS,
+        Reason.LOW_ZONE_CONFIDENCE,
+    }
+)
+USUAL_DAYS = dict(zip(OutreachType, (7, 7, 7, 60, 14, 28, 7), strict=True))
+WIN_BACK = (OutreachType.RE_ENGAGEMENT, OutreachType.PERSONALIZED_CHECKIN)
 TYPES = tuple(OutreachType)
 NIGHT_OWL = pattern_of(BEGIN.replace(hour=3) - timedelta(days=day) for day in range(1, 30))
 BY_DAY = pattern_of(BEGIN.replace(hour=hour) - timedelta(days=day) for day in range(1, 9) for hour in (9, 15, 20))
@@ -74,6 +98,24 @@ class User:
     who: str
     last_sent: datetime | None
     gap: timedelta
+    pressed: tuple[tuple[OutreachType, datetime], ...] = ()
+    """When they pressed "not now", each time in the second in which a message came."""
+    chose: tuple[tuple[datetime, OutreachType, bool], ...] = ()
+    """When they switched a type off (True) or on."""
+
+    def is_off(self, outreach_type: OutreachType) -> bool:
+        """Whether the newest choice says so; of one second, off."""
+        choices = sorted((at, off) for at, kind, off in self.chose if kind == outreach_type)
+        return bool(choices) and choices[-1][1]
+
+    def held_until(self, outreach_type: OutreachType) -> datetime:
+        """Until when "not now" holds: each one within a year doubles the usual distance, to 90 days at most."""
+        times = sorted(at for kind, at in self.pressed if kind == outreach_type)
+        held = BEGIN - 366 * DAY
+        for number, at in enumerate(times):
+            doublings = sum(at - earlier < 365 * DAY for earlier in times[:number])
+            held = max(held, at + min(90, USUAL_DAYS[outreach_type] * 2 ** (doublings + 1)) * DAY)
+        return held
 
 
 def draw_policy(rng: random.Random) -> Policy:
@@ -92,9 +134,30 @@ def draw_policy(rng: random.Random) -> Policy:
     )
 
 
+def draw_word(
+    rng: random.Random, around: datetime
+) -> tuple[tuple[tuple[OutreachType, datetime], ...], tuple[tuple[datetime, OutreachType, bool], ...]]:
+    """What one user in three pressed: "not now" up to three times, or types off and on."""
+    fate = rng.random()
+    if fate < 0.2:
+        kinds = rng.sample(TYPES, rng.randrange(1, 3))
+        times = (
+            around.replace(second=0) - rng.randrange(1, 130) * DAY + rng.randrange(2_000) * MINUTE for _ in range(3)
+        )
+        return tuple((rng.choice(kinds), at) for at in list(times)[: rng.randrange(1, 4)]), ()
+    if fate < 0.35:
+        moments = [around - number * DAY for number in range(1, 4)]
+        kinds = rng.sample(TYPES, 3)
+        return (), tuple(
+            (rng.choice(moments), rng.choice(kinds), rng.random() < 0.6) for _ in range(rng.randrange(1, 7))
+        )
+    return (), ()
+
+
 def draw_user(rng: random.Random, number: int, zone: str, around: datetime, policy: Policy) -> User:
     """A user at some time of theirs; two in three were written to before."""
     told = rng.random()
+    pressed, chose = draw_word(rng, around)
     bare = Profile(
         bot_id=1,
         user_id=number,
@@ -110,8 +173,16 @@ def draw_user(rng: random.Random, number: int, zone: str, around: datetime, poli
         cap_count=0,
         next_ok_at=None,
         zone=zone,
-        created_at=BEGIN,
-        snoozed_until=around + rng.randrange(-3_000, 3_000) * MINUTE if rng.random() < 0.1 else None,
+        created_at=around + rng.randrange(-700, 1_300) * MINUTE if rng.random() < 0.05 else BEGIN,
+        crisis_at=around - rng.randrange(60) * DAY if rng.random() < 0.03 else None,
+        preferences=Preferences(
+            frozenset(
+                (
+                    *(Dismissal(Exposure(kind, at), at) for kind, at in pressed),
+                    *(TypeChoice(kind, at, off) for at, kind, off in chose),
+                )
+            )
+        ),
     )
     last_sent = None
     if rng.random() < 0.67:
@@ -121,7 +192,7 @@ def draw_user(rng: random.Random, number: int, zone: str, around: datetime, poli
             **{name: getattr(bare, name) for name in Profile.__slots__}
             | {"cap_day": cost.day, "cap_count": rng.randrange(1, 4), "next_ok_at": cost.next_ok_at}
         )
-    return User(bare, rng.choice(tuple(PATTERNS)), last_sent, policy.min_gap)
+    return User(bare, rng.choice(tuple(PATTERNS)), last_sent, policy.min_gap, pressed, chose)
 
 
 def draw_candidate(rng: random.Random, now: datetime) -> Candidate:
@@ -129,7 +200,7 @@ def draw_candidate(rng: random.Random, now: datetime) -> Candidate:
     due = now + rng.randrange(-2_000, 1_000) * MINUTE
     return Candidate(
         outreach_type=TYPES[int(rng.random() * 7)],
-        campaign="c",
+        campaign=rng.choice(("c", "silence")),
         period="p",
         priority=0.5,
         trigger="t",
@@ -152,28 +223,36 @@ def refusal(candidate: Candidate, user: User, policy: Policy, seen_at: datetime 
     profile, share = user.profile, policy.rollout.of(candidate.outreach_type)
     agreed = {Consent.GRANTED} | ({Consent.UNASKED} if policy.consent is ConsentPolicy.ASSUME else set())
     pointless = candidate.outreach_type in POINTLESS_ON_RETURN and seen_at and seen_at > candidate.planned_at
+    ended = candidate.campaign == "silence" and any(
+        kind in WIN_BACK and (seen_at is None or at > seen_at) for kind, at in user.pressed
+    )
     checks = (
         (not policy.enabled, Reason.PAUSED),
         (profile.opted_out, Reason.OPTED_OUT),
         (profile.blocked, Reason.BLOCKED),
         (profile.consent not in agreed, Reason.CONSENT),
+        (user.is_off(candidate.outreach_type), Reason.TYPE_STOPPED),
+        (profile.crisis_at is not None and now - profile.crisis_at < 30 * DAY, Reason.CRISIS),
         (share == 0, Reason.TYPE_OFF),
         (not reached(candidate.outreach_type, profile.user_id, share), Reason.ROLLOUT),
         (max(now, candidate.due_at) >= candidate.expires_at, Reason.EXPIRED),
         (not candidate.needed or bool(pointless), Reason.NOT_NEEDED_ANY_MORE),
+        (ended, Reason.SERIES_ENDED),
     )
     return next((reason for applies, reason in checks if applies), None)
 
 
-def limits(user: User, policy: Policy, now: datetime) -> Callable[[datetime], set[Reason]]:
+def limits(user: User, outreach_type: OutreachType, policy: Policy, now: datetime) -> Callable[[datetime], set[Reason]]:
     """Return the function that names the limits which a message at some moment would cross."""
-    profile = user.profile
+    profile, held_until = user.profile, user.held_until(outreach_type)
     here = clock(profile.zone)
     begin, end = policy.quiet
 
     def crossed(at: datetime) -> set[Reason]:
         local, found = at.astimezone(here), set()
-        if profile.snoozed_until and at < profile.snoozed_until:
+        if at < profile.created_at + HOUR:
+            found.add(Reason.FIRST_HOUR)
+        if at < held_until:
             found.add(Reason.SNOOZED)
         if user.last_sent and (at - user.last_sent).total_seconds() < user.gap.total_seconds():
             found.add(Reason.MIN_GAP)
@@ -203,7 +282,7 @@ def fault(
     expected = refusal(candidate, user, policy, datetime.fromtimestamp(seen, UTC) if seen else None, now)
     if expected or decision.reason in SETTLED:
         return None if decision.reason is expected else f"{expected} expected"
-    earliest, crossed = max(now, candidate.due_at), limits(user, policy, now)
+    earliest, crossed = max(now, candidate.due_at), limits(user, candidate.outreach_type, policy, now)
     if decision.reason is Reason.HELD_OUT:
         return None if candidate.arm is Arm.HELD_OUT and earliest == now and not crossed(now) else "not held out"
     until = decision.send_at or candidate.expires_at
@@ -225,7 +304,10 @@ def fault(
 
 
 def test_a_million_cases_cross_no_limit_and_each_is_explained() -> None:
-    """R37-R42, R51: every zone there is, both nights of each, anything a profile, a policy and a message can be."""
+    """R37-R42, R51, R92, R98, R103, R104: every zone there is, both nights of each.
+
+    And anything that a profile, a word of the user's, a policy and a message can be.
+    """
     rng = random.Random(41)
     nights = {zone: changes_of_clocks(zone) for zone in ZONES}
     answers: Counter[str] = Counter()
@@ -254,6 +336,15 @@ def test_a_million_cases_cross_no_limit_and_each_is_explained() -> None:
 
     assert faults == [], faults[:1]
     assert answers.total() == CASES
-    assert set(answers) == {"time", *WAITED, *SETTLED, "expired", "not_needed_any_more", "budget", "held_out"}
+    assert set(answers) == {
+        "time",
+        *WAITED,
+        *SETTLED,
+        "expired",
+        "not_needed_any_more",
+        "series_ended",
+        "budget",
+        "held_out",
+    }
     assert min(answers.values()) >= 100, answers
     assert set(around_a_change) == {(zone, change) for zone in ZONES for change in nights[zone]}

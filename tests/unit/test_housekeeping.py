@@ -43,6 +43,24 @@ class Settling:
         return self.done
 
 
+class Erasing:
+    """Sweeps and ends as many as it is told to, and notes in which order it was asked."""
+
+    def __init__(self, swept: int = 0, ended: int = 0, error: Exception | None = None) -> None:
+        self.swept, self.ended, self.error = swept, ended, error
+        self.asked: list[tuple[str, datetime]] = []
+
+    def sweep_due(self, now: datetime, remaining_seconds: Callable[[], float]) -> int:
+        self.asked.append(("sweep", now))
+        if self.error:
+            raise self.error
+        return self.swept
+
+    def look(self, now: datetime, remaining_seconds: Callable[[], float]) -> int:
+        self.asked.append(("look", now))
+        return self.ended
+
+
 class Telegram:
     """Answers, or raises, as it is told to."""
 
@@ -88,9 +106,11 @@ def housekeeping(
     censuses: Censuses | None = None,
     read_card: Callable[[], dict[str, Any]] = lambda: CARD,
     settling: Settling | None = None,
+    erasing: Erasing | None = None,
 ) -> Housekeeping:
     watch = Watch(bot_id=BOT, censuses=censuses or Censuses(), read_card=read_card)
-    return Housekeeping(ledger, settling or Settling(), connect, URL, watch)
+    erasing = erasing or Erasing()
+    return Housekeeping(ledger, settling or Settling(), erasing, erasing, connect, URL, watch)
 
 
 @pytest.fixture
@@ -121,6 +141,20 @@ def test_what_was_settled_is_reported_with_its_response_rate(tick: Tick) -> None
     held_out = Settling(settled=2, delivered=0, responded=0)
     report = housekeeping(Ledger({}), lambda: Telegram(webhook()), settling=held_out).tidy(tick, seconds_left)
     assert (report.settled, report.response_rate) == (2, None)
+
+
+def test_erased_users_are_swept_first_and_whoever_stayed_away_too_long_goes(tick: Tick) -> None:
+    """R99, R101: before anything else that may take all the time there is, and both are reported."""
+    erasing, ledger = Erasing(swept=12, ended=3), Ledger({})
+    report = housekeeping(ledger, lambda: Telegram(webhook()), erasing=erasing).tidy(tick, seconds_left)
+    assert erasing.asked == [("sweep", tick.now), ("look", tick.now)]
+    assert (report.swept, report.ended) == (12, 3)
+    assert report.metrics()["UsersExpired"] == 3
+
+    broken = Erasing(error=StoreUnavailableError("DynamoDB: ThrottlingException"))
+    with pytest.raises(StoreUnavailableError):
+        housekeeping(ledger, lambda: Telegram(webhook()), erasing=broken).tidy(tick, seconds_left)
+    assert ledger.swept_at == [tick.now], "nothing else was begun"
 
 
 @pytest.mark.parametrize("error", [TelegramApiError("getWebhookInfo: no answer"), SecretUnavailableError("no token")])

@@ -2,8 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
-from engagement.domain.callbacks import CONSENT_BOTH, CONSENT_NO, CONSENT_YES
-from engagement.domain.profile import ConsentPolicy
+from engagement.domain.callbacks import Button, Signer
+from engagement.domain.profile import ConsentPolicy, SensitiveBasis
 from engagement.domain.replies import Replies
 from engagement.domain.update import Contact
 from infra.local.population import DAYS, Act, Action, Population
@@ -22,9 +22,9 @@ def presses(population: Population) -> dict[int, Action]:
 def test_two_in_three_of_those_who_agree_to_be_written_to_also_let_the_bot_learn() -> None:
     population = Population(7, START)
     answers = [act.text for act in presses(population).values()]
-    agreed = len(answers) - answers.count(CONSENT_NO)
+    agreed = len(answers) - answers.count(Button.CONSENT_NO)
 
-    assert 0.6 < answers.count(CONSENT_BOTH) / agreed < 0.75
+    assert 0.6 < answers.count(Button.CONSENT_BOTH) / agreed < 0.75
     assert presses(population).keys() == {p.user_id for p in population.people.values() if p.consents is not None}
 
 
@@ -36,12 +36,30 @@ def test_the_same_seed_gives_the_same_presses() -> None:
 
 
 def test_people_press_buttons_of_the_welcome_soon_after_start() -> None:
-    welcome = Replies(ConsentPolicy.ASK, stores_text=False, keep_days=365).welcome(Contact(7, "Ada", "en"))
-    offered = {button["callback_data"] for row in welcome["reply_markup"]["inline_keyboard"] for button in row}
+    signer = Signer(1, lambda: "key")
+    welcome = Replies(
+        policy=ConsentPolicy.ASK,
+        stores_text=False,
+        keep_days=365,
+        user_days=400,
+        blocked_days=60,
+        basis=SensitiveBasis.CONSENT,
+        signer=signer,
+    ).welcome(Contact(7, "Ada", "en"), 7, None)
+    data = [button["callback_data"] for row in welcome["reply_markup"]["inline_keyboard"] for button in row]
+    offered = {press.button for press in (signer.read(each, 7) for each in data) if press}
     population = Population(7, START)
     started = {act.user_id: act.at for day in range(DAYS) for act in population.day(day) if act.text == "/start"}
 
-    assert {act.text for act in presses(population).values()} == offered == {CONSENT_YES, CONSENT_NO, CONSENT_BOTH}
+    assert (
+        {act.text for act in presses(population).values()}
+        == offered
+        == {
+            Button.CONSENT_YES,
+            Button.CONSENT_NO,
+            Button.CONSENT_BOTH,
+        }
+    )
     assert all(
         timedelta(0) < act.at - started[user_id] < timedelta(minutes=1) for user_id, act in presses(population).items()
     )

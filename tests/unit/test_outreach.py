@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from engagement.domain.callbacks import Signer
 from engagement.domain.outreach import MOVES, OutreachKey, OutreachState
 from engagement.domain.planning import Thresholds
 from engagement.domain.templates import Texts
@@ -69,6 +70,7 @@ def transport(**changes: Any) -> Transport:
         "connect": lambda: None,
         "sends_per_second": 25,
         "lease_seconds": 300,
+        "signer": Signer(1, lambda: "key"),
     }
     return Transport(**values | changes)
 

@@ -1,8 +1,9 @@
 """A candidate becomes an outreach: when, for which arm, with which text, and all of it with its probability."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 import pytest
 
@@ -14,7 +15,7 @@ from engagement.domain.quiet import IsOpen
 from engagement.domain.scores import rule_scores
 from engagement.domain.templates import AI_SUFFIX, Texts
 from engagement.domain.variants import EVEN_UNTIL, EXPLORATION, Performance
-from engagement.services.planner import Planner
+from engagement.services.planner import PERFORMANCE_DAYS, Planner, recent_performance
 from tests.builders import NOW, policy, profile, silent_for
 
 PATTERN = silent_for(5)
@@ -201,3 +202,32 @@ def test_texts_and_counters_are_read_once_for_each_moment() -> None:
     paused: Policy = replace(POLICY, enabled=False)
     Planner(paused, texts, performance).prepare(CANDIDATE, PROFILE, PATTERN, NOW)
     assert len(reads) == 4, "nothing is read for what is refused"
+
+
+class Counters:
+    """Two days of counters, with types, milestones and users among them."""
+
+    def of_days(self, bot_id: int, first_day: date, last_day: date) -> Mapping[date, Mapping[str, int]]:
+        assert (bot_id, last_day - first_day) == (1, timedelta(days=PERFORMANCE_DAYS))
+        today = {
+            "sent@re_engagement.a": 100,
+            "responded@re_engagement.a": 20,
+            "stopped@re_engagement.a": 4,
+            "left@re_engagement.a": 3,
+            "not_now@re_engagement.a": 5,
+            "opened@re_engagement.a": 50,
+            "sent:re_engagement": 100,
+            "stopped:re_engagement": 4,
+            "dau": 7,
+        }
+        return {last_day: today, first_day: {"sent@re_engagement.a": 10, "left@re_engagement.b": 1}}
+
+
+def test_a_texts_worth_is_read_off_the_counters_of_its_presses_and_of_those_who_left() -> None:
+    """R91: a stop or a block costs alike; an offer that was merely opened is worth nothing."""
+    assert recent_performance(Counters(), 1, NOW) == Performance(
+        sends={"re_engagement.a": 110},
+        responses={"re_engagement.a": 20},
+        stops={"re_engagement.a": 7, "re_engagement.b": 1},
+        not_nows={"re_engagement.a": 5},
+    )

@@ -18,18 +18,16 @@ from engagement.domain.planning import (
     FORGOTTEN_AFTER,
     FORTNIGHT,
     MIN_SILENCE,
-    PRIVATE_TOPICS,
     REST,
     SPACING,
     STEPS,
-    SUGGESTED,
     VALID_FOR,
-    WAYS,
     WEEKLY,
     Candidate,
     Thresholds,
     candidates,
     celebration_candidate,
+    feature_suggestion,
     is_still_needed,
     mood_candidate,
     next_due_at,
@@ -43,12 +41,12 @@ from engagement.domain.population import BUNDLED
 from engagement.domain.quiet import habitual_hours, open_hours
 from engagement.domain.scores import ChurnScores, rule_scores
 from engagement.domain.templates import VALUES
-from engagement.domain.topics import CATALOGUE
+from engagement.domain.topics import CATALOGUE, PRIVATE_TOPICS
 from engagement.domain.zone import QUIET, SAFE_HOURS
 from tests.builders import NOW, interaction, pattern_of, profile, silent_for
 
 START = datetime(2026, 1, 5, 19, 0, tzinfo=UTC)
-THRESHOLDS = Thresholds(re_engagement=0.8, checkin=0.6)
+THRESHOLDS = Thresholds(re_engagement=0.8, checkin=0.6, features=("habits", "/reminders"))
 DAY = timedelta(days=1)
 STEADY = MoodTrend(change=-0.1, standard_error=0.08, direction=Direction.STEADY)
 DECLINING = MoodTrend(change=-0.3, standard_error=0.1, direction=Direction.DECLINING)
@@ -338,28 +336,50 @@ def test_a_private_topic_is_never_brought_up(slug: str) -> None:
     assert topic_follow_up(cared_about(slug), NOW) is None
 
 
-def test_a_regular_is_shown_another_way_to_talk_once_a_quarter() -> None:
+def test_a_regular_is_shown_what_the_operator_named_once_a_quarter() -> None:
     regular = silent_for(0, active_days=15)
     (shown,) = everything(regular, [], NOW)
 
     assert (shown.outreach_type, shown.period, shown.values) == (
         "feature_suggestion",
         "2026-Q4",
-        {"feature": "commands"},
+        {"feature": "habits"},
     )
     assert everything(regular, [as_sent(shown, NOW - 30 * DAY)], NOW) == ()
     assert everything(silent_for(0, active_days=14), [], NOW) == (), "thought of on every fifth day"
 
 
-def test_whatever_few_ways_somebody_uses_there_is_another_to_show() -> None:
+def test_each_feature_is_suggested_to_a_user_once_in_the_operators_order() -> None:
+    regular = silent_for(0, active_days=15)
+    first = feature_suggestion(regular, ("habits", "/reminders"), NOW - 200 * DAY)
+    assert first
+    second = feature_suggestion(regular, ("habits", "/reminders"), NOW, [as_sent(first, NOW)])
+    assert second
+    assert [first.values, second.values] == [{"feature": "habits"}, {"feature": "/reminders"}]
+    assert (
+        feature_suggestion(regular, ("habits", "/reminders"), NOW, [as_sent(first, NOW), as_sent(second, NOW)]) is None
+    )
+
+
+def test_nothing_is_suggested_while_the_operator_has_named_nothing() -> None:
+    """No built-in list that may be false of this bot, whatever few ways somebody uses."""
     for first in EngagementType:
         for second in EngagementType:
             kinds = (first, second)
             pattern = fold(
                 EMPTY, [interaction(day, NOW - day * DAY, engagement_type=kinds[day % 2]) for day in range(10)]
             )
-            (shown,) = everything(pattern, [], NOW)
-            assert shown.values["feature"] in {WAYS[way] for way in SUGGESTED} - {WAYS[way] for way in kinds}
+            assert feature_suggestion(pattern, (), NOW) is None
+            assert feature_suggestion(pattern, ("habits",), NOW)
+
+
+def test_a_suggestion_is_needed_while_the_operator_names_its_feature() -> None:
+    regular = silent_for(0, active_days=15)
+    candidate = feature_suggestion(regular, ("habits",), NOW)
+    assert candidate
+    planned, scores = as_sent(candidate, NOW), rule_scores(regular, NOW)
+    assert is_still_needed(planned, regular, scores, THRESHOLDS)
+    assert not is_still_needed(planned, regular, scores, replace(THRESHOLDS, features=("/reminders",)))
 
 
 patterns = st.builds(
@@ -401,8 +421,8 @@ def test_every_candidate_is_whole_and_the_most_urgent_comes_first(
         (topic_follow_up(cared_about("travel"), NOW), cared_about("travel", ago=0), 0.1, False),
         (everything(silent_for(0, active_days=15), [], NOW)[0], silent_for(0), 0.1, True),
         (
-            everything(silent_for(0, active_days=15), [], NOW)[0],
-            fold(silent_for(0), [interaction(99, NOW, engagement_type=EngagementType.COMMAND)]),
+            replace(everything(silent_for(0, active_days=15), [], NOW)[0], values={"feature": "retired"}),
+            silent_for(0),
             0.1,
             False,
         ),
@@ -412,7 +432,7 @@ def test_every_candidate_is_whole_and_the_most_urgent_comes_first(
 def test_at_the_moment_of_sending_it_is_asked_again_whether_it_is_needed(
     candidate: Candidate | None, pattern: Pattern, risk: float, needed: bool
 ) -> None:
-    """The churn score fell, the topic came up, the feature was found: then it is said no more."""
+    """The churn score fell, the topic came up, the operator no longer names the feature: then it is said no more."""
     assert candidate
     assert is_still_needed(as_sent(candidate, None), pattern, churn(risk), THRESHOLDS) is needed
 

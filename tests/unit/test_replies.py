@@ -8,28 +8,44 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engagement.domain.callbacks import (
-    CONSENT_BOTH,
-    CONSENT_NO,
-    CONSENT_YES,
-    LEARNING_NO,
-    LEARNING_YES,
-    REWORDING_NO,
-    REWORDING_YES,
-)
+from engagement.domain.callbacks import Button, Press, Signer
+from engagement.domain.interaction import OWN_COMMANDS, EngagementType
 from engagement.domain.outreach import OutreachType
-from engagement.domain.profile import Consent, ConsentPolicy, Profile
-from engagement.domain.replies import ANSWER_LIMIT, TEXTS, Replies, Reply, parse, say
+from engagement.domain.preferences import Preferences, TypeChoice
+from engagement.domain.profile import Consent, ConsentPolicy, Profile, SensitiveBasis
+from engagement.domain.replies import (
+    ANSWER_LIMIT,
+    COMMANDS,
+    QUESTIONS,
+    TEXTS,
+    Replies,
+    Reply,
+    is_of_settings,
+    parse,
+    say,
+    wording,
+    words_of,
+)
 from engagement.domain.templates import LANGUAGES
-from engagement.domain.update import ButtonPressed, Contact
+from engagement.domain.update import ButtonPressed, Contact, MessageSent
 from infra.local.telegram.entities import parse_html
 from tests.builders import NOW, profile
 
-ASK = Replies(ConsentPolicy.ASK, stores_text=False, keep_days=365)
-ASSUME = Replies(ConsentPolicy.ASSUME, stores_text=False, keep_days=365)
-KEEPS_TEXT = Replies(ConsentPolicy.ASK, stores_text=True, keep_days=30)
+SIGNER = Signer(1, lambda: "key")
+ASK = Replies(
+    policy=ConsentPolicy.ASK,
+    stores_text=False,
+    keep_days=365,
+    user_days=400,
+    blocked_days=60,
+    basis=SensitiveBasis.CONSENT,
+    signer=SIGNER,
+)
+ASSUME = replace(ASK, policy=ConsentPolicy.ASSUME)
+KEEPS_TEXT = replace(ASK, stores_text=True, keep_days=30, user_days=200, blocked_days=20)
 ADA = Contact(chat_id=7, first_name="Ada", language_code="en")
 PROFILE = profile(language_code=None)
+UNASKED = replace(PROFILE, consent=Consent.UNASKED)
 BERLIN = replace(PROFILE, zone="Europe/Berlin")
 REWORDS = replace(ASK, rewords=True)
 REWORDED = replace(PROFILE, consent_llm=True)
@@ -62,70 +78,120 @@ def press(language: str | None = "en") -> ButtonPressed:
         callback_id="c",
         data="",
         message_at=None,
+        message_id=99,
     )
 
 
-def buttons_of(reply: Reply) -> list[list[str]]:
-    """What the buttons send back, row by row."""
-    return [[button["callback_data"] for button in row] for row in reply["reply_markup"]["inline_keyboard"]]
+def presses_of(reply: Reply, user_id: int = 7) -> list[list[Press]]:
+    """What a press of each button says, row by row."""
+    rows = reply["reply_markup"]["inline_keyboard"]
+    read = [[SIGNER.read(button["callback_data"], user_id) for button in row] for row in rows]
+    assert all(press is not None for row in read for press in row)
+    return [[press for press in row if press] for row in read]
 
 
-def test_the_welcome_says_what_is_kept_and_asks_in_three_lines() -> None:
+def buttons_of(reply: Reply) -> list[list[Button]]:
+    """What the buttons say, row by row."""
+    return [[press.button for press in row] for row in presses_of(reply)]
+
+
+def test_the_welcome_asks_after_a_greeting_in_two_short_sentences() -> None:
     """R74: a yes to being written to is one button, a yes to learning as well is another, and says what for."""
-    reply = ASK.welcome(ADA)
+    reply = ASK.welcome(ADA, 7, UNASKED)
 
     assert (reply["method"], reply["chat_id"], reply["parse_mode"]) == ("sendMessage", 7, "HTML")
-    assert len(reply["text"].splitlines()) == 3
-    assert "Ada" in reply["text"]
-    assert "not the words" in reply["text"]
-    assert "/stop" in reply["text"]
-    assert "learn from when you write and in what mood" in reply["text"].splitlines()[2]
-    assert buttons_of(reply) == [[CONSENT_YES, CONSENT_NO], [CONSENT_BOTH]]
+    greeting, question = reply["text"].split("! ", 1)
+    assert greeting == "Hello, Ada"
+    assert question == TEXTS["ask"]["en"]
+    assert "May I write to you first" in question
+    assert "learn from when you write; /privacy says more" in question
+    assert buttons_of(reply) == [[Button.CONSENT_YES, Button.CONSENT_NO], [Button.CONSENT_BOTH]]
+    assert ASK.welcome(ADA, 7, None) == reply
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("question", ["ask", "assume", "quiet", "agreed"])
+def test_no_welcome_is_longer_than_two_or_three_short_sentences(question: str, language: str) -> None:
+    assert len(TEXTS[question][language]) <= 200
+    assert "\n" not in TEXTS[question][language]
 
 
 def test_the_welcome_asks_about_learning_even_where_the_consent_to_writing_is_assumed() -> None:
     """R74: consent to learning is individual and explicit; an operator cannot assume it."""
-    reply = ASSUME.welcome(ADA)
+    reply = ASSUME.welcome(ADA, 7, UNASKED)
 
-    assert [line for line in reply["text"].splitlines() if "?" in line] == [reply["text"].splitlines()[2]]
-    assert "May I learn from when you write and in what mood" in reply["text"]
+    assert [part for part in reply["text"].split(". ") if "?" in part] == [
+        "May I also learn from when you write? /privacy says more."
+    ]
     assert "/stop" in reply["text"]
-    assert buttons_of(reply) == [[LEARNING_YES, LEARNING_NO]]
+    assert buttons_of(reply) == [[Button.LEARNING_YES, Button.LEARNING_NO]]
+
+
+@pytest.mark.parametrize("replies", [ASK, ASSUME], ids=["ask", "assume"])
+@pytest.mark.parametrize(
+    "profile",
+    [
+        replace(PROFILE, opted_out=True),
+        replace(UNASKED, opted_out=True),
+        replace(PROFILE, consent=Consent.DECLINED),
+        replace(PROFILE, consent=Consent.DECLINED, opted_out=True),
+    ],
+    ids=["stopped", "stopped-unasked", "declined", "both"],
+)
+def test_who_said_no_is_told_that_it_holds_with_the_button_that_changes_it(replies: Replies, profile: Profile) -> None:
+    """R94: /start takes nothing back, and asks for nothing again."""
+    reply = replies.welcome(ADA, 7, profile)
+
+    assert reply["text"] == f"Hello, Ada! {TEXTS['quiet']['en']}"
+    assert buttons_of(reply) == [[Button.CONSENT_YES]]
+
+
+@pytest.mark.parametrize("replies", [ASK, ASSUME], ids=["ask", "assume"])
+def test_who_agreed_is_not_asked_again(replies: Replies) -> None:
+    reply = replies.welcome(ADA, 7, PROFILE)
+
+    assert reply["text"] == f"Hello, Ada! {TEXTS['agreed']['en']}"
+    assert "reply_markup" not in reply
 
 
 def test_what_is_said_to_be_kept_follows_the_settings() -> None:
-    """A bot that keeps texts says so; the days are the real ones."""
-    assert "your messages" in KEEPS_TEXT.welcome(ADA)["text"]
-    assert "not the words" not in KEEPS_TEXT.welcome(ADA)["text"]
-    assert "never its text" not in KEEPS_TEXT.privacy(ADA, PROFILE)["text"]
-    assert "never its text" in ASK.privacy(ADA, PROFILE)["text"]
-    assert "30 days" in KEEPS_TEXT.privacy(ADA, PROFILE)["text"]
+    """R101, R102: a bot that keeps texts says so; the days are the real ones, and so is the ground."""
+    assert "and its text" in KEEPS_TEXT.privacy(ADA, 7, PROFILE)["text"]
+    assert "never its text" not in KEEPS_TEXT.privacy(ADA, 7, PROFILE)["text"]
+    assert "never its text" in ASK.privacy(ADA, 7, PROFILE)["text"]
+    for days in ("for 30 days", "200 days after you were last here", "20 days after you blocked me"):
+        assert days in KEEPS_TEXT.privacy(ADA, 7, PROFILE)["text"]
+    operator = replace(ASK, basis=SensitiveBasis.OPERATOR)
+    assert "only once you let me write to you" in ASK.privacy(ADA, 7, PROFILE)["text"]
+    assert "only once you let me write to you" not in operator.privacy(ADA, 7, PROFILE)["text"]
+    assert "mood and topics of all messages" in operator.privacy(ADA, 7, PROFILE)["text"]
 
 
 def test_privacy_says_what_is_kept_what_for_and_how_to_leave() -> None:
-    text = ASK.privacy(ADA, PROFILE)["text"]
+    text = ASK.privacy(ADA, 7, PROFILE)["text"]
 
     assert "<b>What I keep about you</b>" in text
     assert "<b>What for</b>" in text
-    assert "/stop" in text.partition("<b>How to leave</b>")[2]
+    for way in ("/stop", "/settings", "/mydata", "/forget", "blocking me"):
+        assert way in text.partition("<b>How to leave</b>")[2], "R73, R99, R100"
 
 
 @pytest.mark.parametrize("replies", [ASK, ASSUME], ids=["ask", "assume"])
 @pytest.mark.parametrize(
     ("profile", "says", "offers"),
     [
-        (None, "No.", LEARNING_YES),
-        (PROFILE, "No.", LEARNING_YES),
-        (LEARNER, "Yes, you let me", LEARNING_NO),
-        (replace(LEARNER, opted_out=True), "Yes, you let me", LEARNING_NO),
+        (None, "No.", Button.LEARNING_YES),
+        (PROFILE, "No.", Button.LEARNING_YES),
+        (LEARNER, "Yes, you let me", Button.LEARNING_NO),
+        (replace(LEARNER, opted_out=True), "Yes, you let me", Button.LEARNING_NO),
     ],
     ids=["unknown", "not-allowed", "allowed", "allowed-and-stopped"],
 )
 def test_privacy_says_whether_the_bot_learns_and_offers_the_contrary(
-    replies: Replies, profile: Profile | None, says: str, offers: str
+    replies: Replies, profile: Profile | None, says: str, offers: Button
 ) -> None:
     """R74: revocable as easily as it is given; being written to has no part in it."""
-    reply = replies.privacy(ADA, profile)
+    reply = replies.privacy(ADA, 7, profile)
     learning = reply["text"].partition("<b>Whether I learn from you</b>\n")[2].splitlines()[0]
 
     assert learning.startswith(says)
@@ -136,7 +202,7 @@ def test_privacy_says_whether_the_bot_learns_and_offers_the_contrary(
 @given(name=st.text(max_size=128) | st.sampled_from(['<&">', "abdo <", "<b>", "&lt;", "‮اسم", "👩🏽‍🚀"]))
 def test_any_name_is_shown_as_it_is(name: str) -> None:
     """R55: escaped for HTML; the visible text holds the name, and no tag but our own."""
-    reply = ASK.welcome(Contact(chat_id=7, first_name=name, language_code=None))
+    reply = ASK.welcome(Contact(chat_id=7, first_name=name, language_code=None), 7, None)
     seen = Visible(reply["text"])
 
     assert seen.tags == set()
@@ -158,10 +224,25 @@ def test_every_reply_keeps_telegrams_limits(replies: Replies, language: str) -> 
             )
         ),
     ]
-    messages: list[Reply] = [replies.welcome(long_name), replies.stopped(long_name), replies.unknown_zone(long_name)]
-    messages += [replies.privacy(long_name, profile) for profile in profiles]
+    user_id = 2**52 - 1
+    messages: list[Reply] = [
+        replies.stopped(long_name, user_id),
+        replies.stop_asked(long_name, user_id),
+        replies.forget_asked(long_name, user_id),
+        replies.help(long_name),
+        replies.unknown_zone(long_name),
+        *(replies.mydata(long_name, said) for said in ("coming", "soon", "none")),
+        *(replies.progress(long_name, lines) for lines in ("", "<x> ▓▓▓░░ 6/10")),
+    ]
+    messages += [
+        show(long_name, user_id, profile)
+        for profile in profiles
+        for show in (replies.welcome, replies.privacy, replies.settings)
+    ]
+    messages += [replies.settings_changed(press(language), profile) for profile in profiles]
     messages += [replies.zone(long_name, profile, NOW, changed=new) for profile in profiles for new in (True, False)]
-    answers = [replies.stop_noted(press(language)), replies.later_noted(press(language))]
+    noted_as = ("stopped", "type_stopped", "forgotten", "forget_kept", "button_old")
+    answers = [replies.later_noted(press(language), 90), *(replies.noted(press(language), said) for said in noted_as)]
     answers += [replies.gone(press(language), outreach_type) for outreach_type in OutreachType]
     answers += [
         noted(press(language), profile)
@@ -195,15 +276,15 @@ def test_every_reply_is_in_the_readers_language(language: str) -> None:
 )
 def test_the_greeting_is_spelt_as_its_language_spells_it(language: str | None, greeting: str) -> None:
     contact = replace(ADA, language_code=language)
-    assert ASK.welcome(contact)["text"].startswith(greeting)
-    assert ", !" not in ASK.welcome(replace(contact, first_name=" "))["text"]
+    assert ASK.welcome(contact, 7, None)["text"].startswith(greeting)
+    assert ", !" not in ASK.welcome(replace(contact, first_name=" "), 7, None)["text"]
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_language_names_the_commands_it_speaks_of(language: str) -> None:
     """R73: who reads it in another language is told of /stop and /privacy, too."""
     for key, texts in TEXTS.items():
-        for command in ("/stop", "/start", "/privacy", "/timezone"):
+        for command in ("/stop", "/start", "/privacy", "/timezone", "/settings", "/mydata", "/forget"):
             assert (command in texts[language]) is (command in texts["en"]), (key, command)
         assert texts[language].count("\n") == texts["en"].count("\n"), key
         assert texts[language].count("<b>") == texts["en"].count("<b>"), key
@@ -251,20 +332,20 @@ def test_a_time_zone_is_shown_with_its_time(profile: Profile | None, changed: bo
     ("replies", "profile", "offers"),
     [
         (ASK, REWORDED, None),
-        (REWORDS, None, REWORDING_YES),
-        (REWORDS, PROFILE, REWORDING_YES),
-        (REWORDS, REWORDED, REWORDING_NO),
+        (REWORDS, None, Button.REWORDING_YES),
+        (REWORDS, PROFILE, Button.REWORDING_YES),
+        (REWORDS, REWORDED, Button.REWORDING_NO),
     ],
     ids=["off", "unknown", "not-allowed", "allowed"],
 )
 def test_privacy_offers_a_language_model_only_where_one_is_used(
-    replies: Replies, profile: Profile | None, offers: str | None
+    replies: Replies, profile: Profile | None, offers: Button | None
 ) -> None:
     """R65: nobody's name goes to another company before they said so, and saying no again is as easy."""
-    reply = replies.privacy(ADA, profile)
+    reply = replies.privacy(ADA, 7, profile)
 
     assert ("language model" in reply["text"]) is (offers is not None)
-    assert buttons_of(reply) == [[LEARNING_YES], *([[offers]] if offers else [])]
+    assert buttons_of(reply) == [[Button.LEARNING_YES], *([[offers]] if offers else [])]
 
 
 def test_an_answer_about_the_language_model_says_what_holds_now() -> None:
@@ -275,7 +356,7 @@ def test_an_answer_about_the_language_model_says_what_holds_now() -> None:
 
 def test_privacy_says_that_some_are_not_written_to() -> None:
     """What is measured and kept is said: outreach, what followed, awards, the control group."""
-    text = ASK.privacy(ADA, PROFILE)["text"]
+    text = ASK.privacy(ADA, 7, PROFILE)["text"]
 
     for kept in ("why I wrote it", "whether you came back", "what you achieved", "drawn by lot, are not written to"):
         assert kept in text
@@ -292,14 +373,14 @@ def test_progress_is_shown_as_far_as_an_answer_has_room() -> None:
 
 
 def test_an_unknown_language_is_answered_in_english() -> None:
-    assert say("later", "zh-Hans") == say("later", None) == say("later", "en-GB") == TEXTS["later"]["en"]
+    assert say("thanks", "zh-Hans") == say("thanks", None) == say("thanks", "en-GB") == TEXTS["thanks"]["en"]
 
 
 @pytest.mark.parametrize(
     ("profile", "says"),
     [
         (PROFILE, "Thank you"),
-        (replace(PROFILE, opted_out=True), "/start"),
+        (replace(PROFILE, opted_out=True), "will not"),
         (replace(PROFILE, consent=Consent.DECLINED), "will not"),
         (replace(PROFILE, consent=Consent.UNASKED), "will not"),
         (None, "will not"),
@@ -327,3 +408,144 @@ def test_every_answer_about_consent_says_whether_the_bot_learns(profile: Profile
     for answer in (ASK.consent_noted(press(), profile), ASK.learning_noted(press(), profile)):
         assert ("I learn from how you use me; /privacy" in answer["text"]) == learns
     assert ("will not learn" in ASK.learning_noted(press(), profile)["text"]) != learns
+
+
+# --- /settings, /stop, /help, /forget ---
+
+
+def test_settings_show_each_kind_with_the_button_that_changes_it() -> None:
+    """R98: the types that this deployment sends, each on or off; learning and the language model where they are."""
+    off = OutreachType.TOPIC_FOLLOW_UP
+    sends = replace(REWORDS, types=(OutreachType.RE_ENGAGEMENT, off))
+    mine = replace(PROFILE, preferences=Preferences(frozenset({TypeChoice(off, NOW, off=True)})))
+    reply = sends.settings(ADA, 7, mine)
+
+    assert [[(p.button, p.outreach_type) for p in row] for row in presses_of(reply)] == [
+        [(Button.WRITE_OFF, None)],
+        [(Button.TYPE_OFF, OutreachType.RE_ENGAGEMENT)],
+        [(Button.TYPE_ON, off)],
+        [(Button.LEARNING_YES, None)],
+        [(Button.REWORDING_YES, None)],
+    ]
+    assert [row[0]["text"][0] for row in reply["reply_markup"]["inline_keyboard"]] == ["✅", "✅", "❌", "❌", "❌"]
+    asked = {p.wording for row in presses_of(reply) for p in row if p.outreach_type is None}
+    assert all(is_of_settings(name) for name in asked)
+
+
+@pytest.mark.parametrize(
+    ("replies", "profile", "writes"),
+    [
+        (ASK, None, False),
+        (ASK, UNASKED, False),
+        (ASK, PROFILE, True),
+        (ASK, replace(PROFILE, opted_out=True), False),
+        (ASK, replace(PROFILE, consent=Consent.DECLINED), False),
+        (ASSUME, None, True),
+        (ASSUME, UNASKED, True),
+        (ASSUME, replace(UNASKED, opted_out=True), False),
+    ],
+)
+def test_settings_say_whether_we_write_at_all_and_kinds_only_then(
+    replies: Replies, profile: Profile | None, writes: bool
+) -> None:
+    (first,), *others = presses_of(replies.settings(ADA, 7, profile))
+
+    assert first.button is (Button.WRITE_OFF if writes else Button.CONSENT_YES)
+    assert len([row for row in others if row[0].button is Button.TYPE_OFF]) == (len(OutreachType) if writes else 0)
+
+
+def test_a_change_in_settings_changes_their_own_message() -> None:
+    """R98: no second message; it shows what holds now."""
+    shown, changed = ASK.settings(ADA, 7, PROFILE), ASK.settings_changed(press(), PROFILE)
+
+    assert (changed["method"], changed["chat_id"], changed["message_id"]) == ("editMessageText", 7, 99)
+    assert (changed["text"], changed["reply_markup"]) == (shown["text"], shown["reply_markup"])
+    assert "Europe/Berlin" in ASK.settings(ADA, 7, BERLIN)["text"]
+
+
+def test_stop_is_confirmed_with_the_button_that_takes_it_back() -> None:
+    """R94: only an explicit yes does."""
+    assert buttons_of(ASK.stopped(ADA, 7)) == [[Button.CONSENT_YES]]
+
+
+def test_a_word_for_stop_is_asked_back_with_one_button() -> None:
+    """R93."""
+    reply = ASK.stop_asked(ADA, 7)
+    assert buttons_of(reply) == [[Button.WRITE_OFF]]
+    assert reply["text"] == TEXTS["stop_asked"]["en"]
+
+
+def test_forgetting_takes_one_confirmation() -> None:
+    """R99."""
+    assert buttons_of(ASK.forget_asked(ADA, 7)) == [[Button.FORGET_YES], [Button.FORGET_NO]]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_help_lists_every_command_that_is_answered(language: str) -> None:
+    """R73: and no other."""
+    lines = ASK.help(replace(ADA, language_code=language))["text"].splitlines()[1:]
+    assert [line.split(" ")[0] for line in lines] == [f"/{command}" for command in COMMANDS]
+    assert set(COMMANDS) == OWN_COMMANDS
+
+
+def test_a_message_is_handed_over_as_it_is() -> None:
+    """R103: forwarded to the operator; nothing is said by a machine."""
+    message = MessageSent(
+        update_id=1,
+        user_id=7,
+        contact=ADA,
+        occurred_at=NOW,
+        engagement_type=EngagementType.MESSAGE,
+        command=None,
+        text="",
+        message_id=55,
+        sticker_emoji="",
+        spoken_seconds=0,
+        replied_to_id=None,
+        replied_to_at=None,
+        edited=False,
+    )
+    assert ASK.hand_over(message, 321) == {
+        "method": "forwardMessage",
+        "chat_id": 321,
+        "from_chat_id": 7,
+        "message_id": 55,
+    }
+
+
+# --- which text asked ---
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_a_wording_gives_its_text_back(question: str, language: str) -> None:
+    """R97: what somebody agreed to can be shown, in their language."""
+    name = wording(question, language)
+    assert words_of(name) == TEXTS[question][language]
+    assert name.isalnum()
+    assert len(name) <= 16
+    assert is_of_settings(name) is (question == "settings")
+
+
+def test_every_wording_has_a_name_of_its_own_and_others_have_no_text() -> None:
+    """R97: another language, question or version is another name."""
+    names = {wording(question, language) for question in QUESTIONS for language in LANGUAGES}
+    assert len(names) == len(QUESTIONS) * len(LANGUAGES)
+    assert wording("ask", "zh") == wording("ask", None) == wording("ask", "en-GB") == wording("ask", "en")
+    for other in ("", "en000000", "xx123456", "en"):
+        assert words_of(other) is None
+        assert not is_of_settings(other)
+
+
+def test_a_question_that_is_answered_by_a_button_says_in_which_wording_it_was_asked() -> None:
+    """R97: each button of a question knows which text asked."""
+    for reply, question in (
+        (ASK.welcome(ADA, 7, None), "ask"),
+        (ASSUME.welcome(ADA, 7, None), "assume"),
+        (ASK.welcome(ADA, 7, replace(PROFILE, opted_out=True)), "quiet"),
+        (ASK.stopped(ADA, 7), "stopped"),
+        (ASK.stop_asked(ADA, 7), "stop_asked"),
+        (REWORDS.privacy(ADA, 7, None), "privacy"),
+    ):
+        asked = {press.wording for row in presses_of(reply) for press in row}
+        assert {words_of(name) for name in asked} == {TEXTS[question]["en"]}

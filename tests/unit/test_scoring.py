@@ -24,6 +24,7 @@ from engagement.domain.pattern import EMPTY, Pattern, fold
 from engagement.domain.pattern_bytes import encode
 from engagement.domain.planning import REST, SPACING, STEPS, Thresholds
 from engagement.domain.population import BUNDLED, Population
+from engagement.domain.preferences import Preferences
 from engagement.domain.profile import Consent, ConsentPolicy, Profile
 from engagement.domain.scores import ChurnScores, rule_scores
 from engagement.domain.templates import Texts
@@ -223,7 +224,7 @@ def scoring(table: Table, model: Model | None = PESSIMIST, policy: Policy = POLI
         "censuses": table,
         "planner": Planner(policy, Texts),
         "models": Models(model),
-        "thresholds": Thresholds(re_engagement=0.8, checkin=0.6),
+        "thresholds": Thresholds(re_engagement=0.8, checkin=0.6, features=("habits",)),
         "writers": 2,
     }
     chosen = options | changes
@@ -576,7 +577,9 @@ def test_profiles_are_read_for_those_only_whose_score_calls_for_a_message() -> N
         ({"opted_out": True}, replace(POLICY, consent=ConsentPolicy.ASSUME), "opted_out"),
         ({"blocked": True}, replace(POLICY, consent=ConsentPolicy.ASSUME), "blocked"),
         ({"next_ok_at": NOW + timedelta(days=3)}, POLICY, "min_gap"),
-        ({"snoozed_until": NOW + timedelta(days=3)}, POLICY, "snoozed"),
+        ({"preferences": Preferences.parse(["s.re.1795000000", "s.pc.1795000000"])}, POLICY, "type_stopped"),
+        ({"preferences": Preferences.parse(["n.pc.1795300000.1795300000"])}, POLICY, "series_ended"),
+        ({"crisis_at": NOW - timedelta(days=3)}, POLICY, "crisis"),
         ({}, replace(POLICY, enabled=False), "paused"),
     ],
 )

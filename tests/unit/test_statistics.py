@@ -8,17 +8,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engagement.domain.interaction import Control
+from engagement.domain.outcomes import Outcomes
 from engagement.domain.outreach import MOVES, Outreach, OutreachState, OutreachType
 from engagement.domain.pattern import EMPTY, fold
 from engagement.domain.statistics import (
     ENDS,
+    PRESSES,
     activity_moves,
     band,
     band_moves,
     ending_moves,
     joined,
+    left_moves,
     outreach_moves,
     planning_moves,
+    press_moves,
 )
 from tests.builders import NOW, interaction
 
@@ -100,3 +105,53 @@ def test_a_state_says_what_was_counted_on_the_way_to_it(state: OutreachState) ->
     if state in ENDS:
         assert not any(before in ENDS for before in ways)
         assert counted == joined(planning_moves(OUTREACH), ending_moves(OUTREACH, state))
+
+
+LEFT = Outcomes(
+    returned_24h=False, returned_7d=False, responded=False, mood_after=None, blocked=True, opted_out=False, left=True
+)
+
+
+@pytest.mark.parametrize("pressed", sorted(set(PRESSES.values())))
+def test_each_kind_of_press_is_counted_by_type_and_template_on_the_day_of_planning(pressed: str) -> None:
+    """R91: apart from answers, and from each other."""
+    day = date(2026, 11, 21)
+    assert press_moves(OUTREACH, pressed) == {
+        (day, f"{pressed}:re_engagement"): 1,
+        (day, f"{pressed}@re_engagement.open_door"): 1,
+    }
+
+
+def test_stop_of_the_type_and_of_all_are_one_kind_and_answers_to_us_are_none() -> None:
+    """R91: the opened offer, "not now", stop; nothing else is counted by type."""
+    assert {control: PRESSES.get(control) for control in Control if control in PRESSES} == {
+        Control.OPENED: "opened",
+        Control.NOT_NOW: "not_now",
+        Control.STOP_TYPE: "stopped",
+        Control.STOP_ALL: "stopped",
+    }
+
+
+@pytest.mark.parametrize("state", OutreachState)
+def test_who_left_without_a_button_is_counted_where_a_message_was_sent(state: OutreachState) -> None:
+    """R91: a block or a /stop within the week, once it is settled; nothing is counted of the held out."""
+    day = date(2026, 11, 21)
+    outreach = replace(OUTREACH, state=state)
+    sent = state in (OutreachState.SENT, OutreachState.RESPONDED)
+    expected = {(day, "left:re_engagement"): 1, (day, "left@re_engagement.open_door"): 1} if sent else {}
+    assert left_moves(outreach, LEFT) == expected
+    assert left_moves(outreach, replace(LEFT, left=False)) == {}
+
+
+def test_what_was_pressed_can_be_counted_again_from_the_item() -> None:
+    """R91: each kind once, whatever else became of it."""
+    sent = replace(OUTREACH, state=OutreachState.SENT)
+    pressed = replace(sent, opened_at=NOW, not_now_at=NOW, stopped_at=NOW)
+    assert outreach_moves(pressed, LEFT) == joined(
+        outreach_moves(sent),
+        press_moves(sent, "opened"),
+        press_moves(sent, "not_now"),
+        press_moves(sent, "stopped"),
+        press_moves(sent, "left"),
+    )
+    assert outreach_moves(sent, replace(LEFT, left=False)) == outreach_moves(sent)

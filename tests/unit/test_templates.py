@@ -12,7 +12,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from engagement.domain import callbacks
+from engagement.domain.callbacks import Button, Signer, exposure_ref
+from engagement.domain.interaction import Exposure
 from engagement.domain.outreach import OutreachType
 from engagement.domain.templates import (
     AI_SUFFIX,
@@ -33,6 +34,7 @@ from engagement.domain.templates import (
     plain,
 )
 from infra.local.telegram.entities import parse_html
+from tests.builders import NOW
 
 INVISIBLE_LETTERS = "\u115f\u1160\u3164\uffa0"
 HOSTILE = ("<b>&\"'", "abdo <", "{name}{0}{}", "محمد", "👍🏽👨‍👩‍👧", "q\u202ez", "&lt;&amp;#60;", "x" * 200, "O'Neill")
@@ -320,17 +322,22 @@ def test_a_catalogue_with_something_missing_or_unknown_is_refused(text: str, mes
 
 @pytest.mark.parametrize("language", [*LANGUAGES, "de-AT", "zh", "", None])
 @pytest.mark.parametrize("outreach_type", OutreachType)
-def test_every_outreach_has_a_useful_button_not_now_and_stop(outreach_type: OutreachType, language: str | None) -> None:
-    """R57: at most 64 bytes of data, words that fit on a telephone."""
-    rows = keyboard(outreach_type, language)["inline_keyboard"]
+def test_every_outreach_has_a_useful_button_not_now_stop_these_and_stop_all(
+    outreach_type: OutreachType, language: str | None
+) -> None:
+    """R57, R96, R98: at most 64 bytes of data that say under which outreach, words that fit on a telephone."""
+    signer, ref = Signer(1, lambda: "key"), exposure_ref(outreach_type, NOW)
+    rows = keyboard(outreach_type, language, lambda button: signer.data(button, 7, ref))["inline_keyboard"]
     words, data = zip(*((button["text"], button["callback_data"]) for row in rows for button in row), strict=True)
 
-    assert data == (callbacks.GO[outreach_type], callbacks.LATER, callbacks.STOP)
-    assert set(data) <= callbacks.OURS
+    pressed = [press for press in (signer.read(each, 7) for each in data) if press]
+    assert [press.button for press in pressed] == [Button.GO, Button.NOT_NOW, Button.STOP_TYPE, Button.STOP_ALL]
+    assert {press.about for press in pressed} == {Exposure(outreach_type, NOW)}
+    assert all(signer.read(each, 8) is None for each in data), "nobody else's press counts"
     assert all(len(each.encode()) <= 64 for each in data)
     assert all(0 < len(text) <= 20 for text in words)
     if language in (None, "", "zh"):
-        assert words[1:] == ("Not now", "Stop these messages")
+        assert words[1:] == ("Not now", BUTTONS["stop"]["en"], BUTTONS["stop_all"]["en"])
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -364,8 +371,11 @@ def test_a_reworded_text_is_a_variant_of_its_own_with_the_text_to_fall_back_on(o
     """R63: the same text wherever it is not rewritten."""
     plain_names, all_names = OURS.variants(outreach_type), OURS.variants(outreach_type, ai=True)
 
-    assert all_names == (*plain_names, *(name + AI_SUFFIX for name in plain_names))
-    assert [base_of(name) for name in all_names] == [*plain_names, *plain_names]
+    if outreach_type is OutreachType.MOOD_SUPPORT:
+        assert all_names == plain_names, "R103: never rewritten by a machine"
+    else:
+        assert all_names == (*plain_names, *(name + AI_SUFFIX for name in plain_names))
+        assert [base_of(name) for name in all_names] == [*plain_names, *plain_names]
     for name in plain_names:
         assert OURS.of(name + AI_SUFFIX) is OURS.of(name)
         assert render(name + AI_SUFFIX, "Ada", "tr", **values(name)) == render(name, "Ada", "tr", **values(name))

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -66,6 +67,7 @@ def test_a_message_is_read(sample: Sample) -> None:
         engagement_type=EngagementType.MESSAGE,
         command=None,
         text="Good morning! I love this, what should I cook for dinner? 😀",
+        message_id=11,
         sticker_emoji="",
         spoken_seconds=0,
         replied_to_id=None,
@@ -82,8 +84,9 @@ def test_a_button_press_is_dated_by_its_arrival(sample: Sample) -> None:
         contact=Contact(chat_id=7_000_000_001, first_name="Ada", language_code="en"),
         occurred_at=datetime(2026, 11, 22, 9, 0, 1, tzinfo=UTC),
         callback_id="4382bfdwdsb323b2d9",
-        data="outreach:stop",
+        data=json.loads(body_of(sample, "callback_stop"))["callback_query"]["data"],
         message_at=datetime(2026, 11, 22, 8, 58, tzinfo=UTC),
+        message_id=9,
     )
 
 
@@ -400,3 +403,151 @@ def test_reading_does_not_touch_the_interpreters_limits() -> None:
 
     assert sys.getrecursionlimit() == before
     assert replace(read(update()), update_id=2).update_id == 2
+
+
+# --- /stop as people type it ---
+
+
+def marked(text: str, *commands: str) -> bytes:
+    """A message as Telegram delivers it, with each of these commands marked where it stands."""
+    entities = []
+    for command in commands:
+        before = text[: text.index(command)]
+        offset, length = (len(part.encode("utf-16-le")) // 2 for part in (before, command))
+        entities.append({"type": "bot_command", "offset": offset, "length": length})
+    return update(text=text, entities=entities)
+
+
+@pytest.mark.parametrize(
+    ("text", "command"),
+    [
+        ("/stop", "/stop"),
+        ("/STOP", "/STOP"),
+        ("/Stop!", "/Stop"),
+        ("/stop.", "/stop"),
+        ("/stop…", "/stop"),
+        ("/stop?!!", "/stop"),
+        ("/stop 🙏", "/stop"),
+        ("/stop🙏🏽", "/stop"),
+        ("/stop please, it is enough", "/stop"),
+        ("/stop\nnow", "/stop"),
+        ("/stop@rekindle_bot", "/stop@rekindle_bot"),
+        ("/STOP@Rekindle_Bot!", "/STOP@Rekindle_Bot"),
+        ("  /stop", "/stop"),
+        ("\u200b/stop", "/stop"),
+        ("\u2060\ufeff/stop", "/stop"),
+        ("/stop\u200b", "/stop"),
+        ("/stop, danke", "/stop"),
+        ("/stop_", "/stop_"),
+        ("/stop: (", "/stop"),
+    ],
+)
+def test_stop_is_understood_however_it_is_typed(text: str, command: str) -> None:
+    """R93: by Telegram's mark, and by the word where there is none."""
+    for body in (marked(text, command), update(text=text), update(text=text, entities=None)):
+        message = read(body)
+        assert (message.command, message.mentions_stop) == ("stop", False), body
+        assert message.engagement_type is EngagementType.COMMAND
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "／stop",
+        "／ｓｔｏｐ",
+        "/ｓｔｏｐ",
+        "/s\u200btop",
+        "/st\u00adop!",
+        "\u202a/stop\u202c",
+        "/\u2060stop",
+        "/stop\ufe0f",
+        "/s\u200dt\u200co\u200dp",
+    ],
+)
+def test_stop_is_understood_where_telegram_marks_nothing(text: str) -> None:
+    """R93: full-width, or with an invisible character that a keyboard put there."""
+    assert read(update(text=text)).command == "stop"
+    assert read(update(text=text, entities=[])).command == "stop"
+
+
+@pytest.mark.parametrize(
+    ("text", "command"),
+    [
+        ("/stopping", "stopping"),
+        ("/stop_loss", "stop_loss"),
+        ("/stop_loss@rekindle_bot", "stop_loss"),
+        ("/stop2", "stop2"),
+        ("/nonstop", "nonstop"),
+        ("stop by the shop", None),
+        ("stop", None),
+        ("non/stop", None),
+        ("https://example.org/stop", None),
+        ("//stop", None),
+        ("/ stop", None),
+    ],
+)
+def test_what_is_another_command_or_none_is_not_stop(text: str, command: str | None) -> None:
+    """R93: /stop_loss is somebody's own."""
+    bodies = [update(text=text)] + ([marked(text, text)] if command else [])
+    for body in bodies:
+        message = read(body)
+        assert (message.command, message.mentions_stop) == (command, False)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "please /stop",
+        "👩🏽‍🚀👍 please /stop 🙏",
+        "I said: /STOP!",
+        "😀😀😀/stop",
+        "/help and /stop",
+        "ok\n/stop@rekindle_bot",
+    ],
+)
+def test_stop_within_a_message_is_mentioned(text: str) -> None:
+    """R93: asked back with one button; offsets count UTF-16 code units, as emoji have two."""
+    found = re.search(r"/stop(@\w+)?", text, re.IGNORECASE)
+    assert found
+    marks = [found[0]] + (["/help"] if text.startswith("/help") else [])
+    message = read(marked(text, *marks))
+    assert message.mentions_stop
+    assert message.command == ("help" if text.startswith("/help") else None)
+
+
+def test_of_a_message_without_marks_nothing_is_mentioned_but_its_head() -> None:
+    """R93: a path or an address within a text is none."""
+    for text in ("please /stop", "see example.org/stop"):
+        message = read(update(text=text))
+        assert (message.command, message.mentions_stop) == (None, False)
+
+
+@pytest.mark.parametrize(
+    "entities",
+    [
+        7,
+        "bot_command",
+        [None, 7, "x", []],
+        [{"type": "bot_command"}],
+        [{"type": "bot_command", "offset": -1, "length": 5}],
+        [{"type": "bot_command", "offset": 0, "length": 0}],
+        [{"type": "bot_command", "offset": 0, "length": 10**9}],
+        [{"type": "bot_command", "offset": 1.5, "length": "5"}],
+        [{"type": "bot_command", "offset": True, "length": True}],
+        [{"type": "bot_command", "offset": 1, "length": 1}],
+        [{"type": ["bot_command"], "offset": 0, "length": 5}],
+    ],
+)
+def test_marks_that_cannot_be_are_passed_over(entities: Any) -> None:
+    """R93: what Telegram never sends neither stops anybody nor fails the update."""
+    assert read(update(text="😀 hello", entities=entities)).command is None
+    assert read(update(text="/stop", entities=entities)).command == "stop"
+
+
+def test_stop_in_a_caption_or_an_edit_is_read_as_what_it_is() -> None:
+    caption = read(update(text=None, photo=[{}], caption="/stop"))
+    assert (caption.command, caption.mentions_stop) == (None, False)
+    edited = json.loads(update(text="/stop", edit_date=AT))
+    edited["edited_message"] = edited.pop("message")
+    message = read(json.dumps(edited).encode())
+    assert (message.command, message.edited) == ("stop", True)

@@ -122,6 +122,70 @@ def test_the_chances_are_those_of_thompson_sampling() -> None:
         assert np.array([found[name] for name in sorted(names)]) == pytest.approx(mixed, abs=0.05)
 
 
+def pressed_under(sends: int, **percent: tuple[float, float, float]) -> Performance:
+    """Return texts sent as often as each other, with their shares, in percent, of answers, stops and "not now"."""
+
+    def counts(place: int) -> dict[str, int]:
+        return {name: round(sends * shares[place] / 100) for name, shares in percent.items()}
+
+    return Performance(dict.fromkeys(percent, sends), counts(0), counts(1), counts(2))
+
+
+def test_a_text_that_is_stopped_loses_against_one_that_is_answered_less_and_never_stopped() -> None:
+    """R91: 20 % answered and 10 % stopped is worth 0.20 - 5 * 0.10; 15 % answered and never stopped 0.15."""
+    found = probabilities("ab", pressed_under(2_000, a=(20, 10, 0), b=(15, 0, 0)), {})
+    assert found == {"a": pytest.approx(EXPLORATION, abs=1e-3), "b": pytest.approx(1 - EXPLORATION, abs=1e-3)}
+
+
+def test_not_now_costs_an_answer_and_a_stop_five() -> None:
+    """R91: of texts that are worth the same none is preferred, whatever their worth is made of."""
+    for worths in (
+        {"a": (30, 0, 10), "b": (20, 0, 0)},
+        {"a": (30, 2, 0), "b": (20, 0, 0)},
+        {"a": (40, 2, 10), "b": (20, 0, 0)},
+    ):
+        found = probabilities("ab", pressed_under(20_000, **worths), {})
+        assert found["a"] == pytest.approx(0.5, abs=0.12), worths
+    better = probabilities("ab", pressed_under(20_000, a=(30, 0, 5), b=(20, 0, 0)), {})
+    worse = probabilities("ab", pressed_under(20_000, a=(30, 0, 15), b=(20, 0, 0)), {})
+    assert better["a"] > 0.9 > 0.1 > worse["a"]
+
+
+@given(asked())
+@settings(max_examples=100, deadline=None)
+def test_where_nobody_presses_the_choice_is_that_of_the_answers_alone(case: Asked) -> None:
+    """R91: counts of zero change nothing."""
+    zeros = dict.fromkeys(case.performance.sends, 0)
+    known = Performance(case.performance.sends, case.performance.responses, zeros, zeros)
+    assert probabilities(case.names, known, case.days_since) == probabilities(*case)
+
+
+@given(asked(), st.data())
+@settings(max_examples=200, deadline=None)
+def test_whatever_is_pressed_probabilities_sum_to_one_and_keep_the_floor(case: Asked, data: st.DataObject) -> None:
+    """R91."""
+
+    def counts() -> dict[str, int]:
+        return {name: data.draw(st.integers(0, sent)) for name, sent in case.performance.sends.items()}
+
+    known = Performance(case.performance.sends, case.performance.responses, counts(), counts())
+    found = probabilities(case.names, known, case.days_since)
+    assert set(found) == set(case.names)
+    assert math.isclose(sum(found.values()), 1)
+    assert min(found.values()) >= min(EXPLORATION, 0.5 / len(case.names)) - 1e-12
+
+
+def test_a_new_text_is_taken_to_be_stopped_like_the_others() -> None:
+    """R91: it is no better for not having been sent."""
+    known = pressed_under(2_000, a=(20, 8, 5), b=(20, 8, 5))
+    fresh = Performance({**known.sends, "new": 0}, known.responses, known.stops, known.not_nows)
+    found = probabilities(["a", "b", "new"], fresh, {})
+    assert 0.15 < found["new"] < 0.7
+    kind = pressed_under(2_000, a=(20, 0, 0), b=(20, 8, 5))
+    fresh = Performance({**kind.sends, "new": 0}, kind.responses, kind.stops, kind.not_nows)
+    assert probabilities(["a", "b", "new"], fresh, {})["b"] == pytest.approx(EXPLORATION, abs=0.01)
+
+
 def test_a_new_text_is_tried_at_once_and_dropped_when_it_disappoints() -> None:
     """It is expected to be like the others, and may be better: it gets more than its floor."""
     known = rates(5_000, a=20, b=19, c=15)

@@ -10,8 +10,10 @@ import boto3
 import pytest
 
 from engagement.clients import secrets
+from engagement.domain.callbacks import Signer
 from engagement.domain.delivery import Delivery, DeliveryOutcome
 from engagement.domain.gate import Policy
+from engagement.domain.outcomes import Outcomes
 from engagement.domain.outreach import Outreach, OutreachKey, OutreachState, OutreachType
 from engagement.domain.pattern_bytes import encode
 from engagement.domain.planning import Thresholds
@@ -37,6 +39,7 @@ from tests import builders
 
 BOT = 123456
 LEASE_SECONDS = 300
+SIGNER = Signer(BOT, lambda: "a-key-of-the-tests")
 
 
 @dataclass(slots=True)
@@ -110,6 +113,7 @@ class Bot:
     leases: Leases = field(default_factory=Leases)
     remaining: float = 270.0
     workers: int = 1
+    signer: Signer = SIGNER
 
     def user(self, user_id: int, **changes: Any) -> None:
         """Write a profile that may be written to, apart from the changes."""
@@ -167,6 +171,7 @@ class Bot:
             "connect": lambda: self.telegram,
             "sends_per_second": 25,
             "lease_seconds": LEASE_SECONDS,
+            "signer": self.signer,
             "workers": self.workers,
             "monotonic": self.clock,
             "sleep": self.clock.sleep,
@@ -199,7 +204,12 @@ class Bot:
     def recounted(self, users: Iterable[int]) -> Moves:
         """Count again, from the items."""
         every = (outreach for user in users for outreach in self.outreaches.of_user(self.bot_id, user))
-        return joined(*map(outreach_moves, every))
+        return joined(*(outreach_moves(outreach, self.outcomes(outreach.key)) for outreach in every))
+
+    def outcomes(self, key: OutreachKey) -> Outcomes | None:
+        """Return what came of an exposure; None while it is not settled."""
+        stored = self.raw(key).outcomes_json
+        return None if stored is None else Outcomes.from_json(stored)
 
     def state(self, key: OutreachKey) -> OutreachState:
         return self.stored(key).state

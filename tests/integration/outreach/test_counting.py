@@ -12,8 +12,10 @@ import pytest
 from pynamodb.transactions import TransactWrite
 
 from engagement.domain import gate
+from engagement.domain.interaction import Exposure
 from engagement.domain.outcomes import expose
 from engagement.domain.outreach import Outreach, OutreachState, OutreachType
+from engagement.domain.statistics import PRESSES
 from engagement.domain.templates import VARIANTS
 from engagement.store.outreaches import plan_in
 from engagement.store.table import connection
@@ -31,6 +33,11 @@ def moves(bot: Any, chooser: random.Random, one: Outreach) -> dict[str, Callable
     charge = gate.charge(profile, bot.policy, bot.now)
     exposed = one if one.exposed_at else expose(one, profile, bot.now)
     counted = {"owner": ME, "charge": charge, "policy": bot.policy, "now": bot.now}
+
+    def press() -> None:
+        for other in ledger.of_user(bot.bot_id, one.user_id):
+            about = Exposure(other.outreach_type, other.exposed_at or bot.now)
+            ledger.press(bot.bot_id, one.user_id, about, chooser.choice(list(PRESSES)), at)
 
     def answer() -> None:
         for awaiting in profile.awaiting:
@@ -53,11 +60,12 @@ def moves(bot: Any, chooser: random.Random, one: Outreach) -> dict[str, Callable
         "fail": lambda: ledger.fail(one, owner=ME, reason="no_template"),
         "sweep": lambda: ledger.sweep(one.key, at),
         "answer": answer,
+        "press": press,
         "settle": lambda: bot.settle(9 * DAY),
     }
 
 
-LIKELY = {"claim": 6, "commit": 5, "hold_out": 2, "record_sent": 5, "answer": 3}
+LIKELY = {"claim": 6, "commit": 5, "hold_out": 2, "record_sent": 5, "answer": 3, "press": 3}
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -81,14 +89,16 @@ def test_after_any_history_of_moves_the_counters_are_what_the_items_say(bot: Any
                 )
             )
     tried: Counter[str] = Counter()
-    for _ in range(240):
+    for _ in range(360):
         possible = moves(bot, chooser, bot.stored(chooser.choice(planned)))
         (name,) = chooser.choices(list(possible), [LIKELY.get(name, 1) for name in possible])
         possible[name]()
         tried[name] += 1
     assert bot.counted() == bot.recounted(USERS)
-    assert len(tried) == 15
+    assert len(tried) == 16
     states = {bot.state(key) for key in planned}
+    counted = {name.partition(":")[0] for _, name in bot.counted()}
+    assert set(PRESSES.values()) <= counted
     assert {S.HELD_OUT} & states
     assert {S.SENT, S.RESPONDED} & states
     exposed = [o for user in USERS for o in bot.outreaches.of_user(bot.bot_id, user) if o.exposed_at]

@@ -12,13 +12,19 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from engagement.domain.callbacks import Button
 from engagement.domain.delivery import Delivery
 from engagement.domain.enhancement import Enhanced
+from engagement.domain.gate import rollout_of
+from engagement.domain.interaction import Exposure
 from engagement.domain.outreach import Arm, Commit, OutreachState, OutreachType
 from engagement.domain.pattern import Pattern
+from engagement.domain.planning import Thresholds
+from engagement.domain.preferences import Dismissal, TypeChoice
 from engagement.domain.profile import Consent
 from engagement.domain.scores import ChurnScores
 from engagement.domain.tick import Tick
+from engagement.services.outreach import ProactiveOutreachService
 from engagement.services.sending import HTTP_SECONDS, MARGIN_SECONDS
 from engagement.store import keys
 from engagement.store.table import PatternItem, ProfileItem
@@ -41,7 +47,7 @@ class Hooked:
 
 
 def test_a_due_message_is_sent_and_recorded(bot: Any) -> None:
-    """R57: HTML, with a stop button, data of at most 64 bytes each, and never a paid broadcast."""
+    """R57, R96: HTML, with both stop buttons, signed data of at most 64 bytes each, and never a paid broadcast."""
     bot.user(7, first_name="Ada <3")
     key = bot.plan(7)
     report = bot.run()
@@ -50,8 +56,15 @@ def test_a_due_message_is_sent_and_recorded(bot: Any) -> None:
     assert (request.chat_id, request.parse_mode) == (7, "HTML")
     assert request.text.startswith("Hi Ada &lt;3!")
     buttons = [button["callback_data"] for row in request.reply_markup["inline_keyboard"] for button in row]
-    assert len(buttons) == 3
-    assert buttons[-1] == "outreach:stop"
+    presses = [bot.signer.read(data, 7) for data in buttons]
+    assert [press and press.button for press in presses] == [
+        Button.GO,
+        Button.NOT_NOW,
+        Button.STOP_TYPE,
+        Button.STOP_ALL,
+    ]
+    assert {press.about for press in presses if press} == {Exposure(OutreachType.RE_ENGAGEMENT, bot.now)}
+    assert [bot.signer.read(data, 8) for data in buttons] == [None] * 4
     assert all(1 <= len(data.encode()) <= 64 for data in buttons)
     stored = bot.stored(key)
     assert (stored.state, stored.message_id, stored.sent_at) == (S.SENT, 1_001, bot.now)
@@ -162,11 +175,108 @@ def test_who_came_back_is_not_told_that_they_were_missed(bot: Any) -> None:
     assert (bot.state(key), bot.stored(key).reason) == (S.CANCELLED, "not_needed_any_more")
 
 
+def not_now(bot: Any) -> Dismissal:
+    """Pressed an hour ago, under the message of the day before."""
+    return Dismissal(Exposure(OutreachType.RE_ENGAGEMENT, bot.now - 24 * HOUR), bot.now - HOUR)
+
+
+@pytest.mark.parametrize(
+    ("say", "reason"),
+    [
+        (lambda bot: bot.profiles.opt_out(123456, 7, bot.now), "opted_out"),
+        (lambda bot: bot.profiles.record_consent(123456, 7, Consent.DECLINED, bot.now), "consent"),
+        (
+            lambda bot: bot.profiles.prefer(
+                123456, 7, TypeChoice(OutreachType.RE_ENGAGEMENT, bot.now, off=True), bot.now
+            ),
+            "type_stopped",
+        ),
+        (lambda bot: bot.profiles.prefer(123456, 7, not_now(bot), bot.now), "snoozed"),
+        (lambda bot: bot.profiles.note_crisis(123456, 7, bot.now), "crisis"),
+    ],
+    ids=["stop", "no", "type-off", "not-now", "crisis"],
+)
+@pytest.mark.parametrize("when", ["before the tick", "between the gate and the commit"])
+def test_what_a_user_says_in_time_holds_the_message_back_for_its_own_reason(
+    bot: Any, say: Callable[[Any], object], reason: str, when: str
+) -> None:
+    """R52, R92, R98, R103: said before the run, or while it was at it: nothing is sent, and the reason says why."""
+    bot.user(7)
+    key = bot.plan(7)
+    if when == "before the tick":
+        say(bot)
+        bot.run()
+    else:
+        said = []
+
+        def commit(*args: Any, **kwargs: Any) -> Commit:
+            if not said:
+                said.append(say(bot))
+            return bot.outreaches.commit(*args, **kwargs)
+
+        service = ProactiveOutreachService(Hooked(bot.outreaches, commit=commit))
+        service.deliver_due(Tick(bot.now, 0, 1), lambda: bot.remaining, bot.transport())
+        assert said == [True]
+    assert bot.telegram.requests == []
+    if bot.state(key) is not S.SUPPRESSED:  # put back in line; asked again at its next turn
+        bot.run(HOUR)
+    assert (bot.state(key), bot.stored(key).reason) == (S.SUPPRESSED, reason)
+
+
+def test_somebody_who_has_just_come_is_written_to_after_an_hour(bot: Any) -> None:
+    """R104: however early it is due."""
+    bot.user(7, created_at=bot.now - 59 * MINUTE)
+    key = bot.plan(7)
+    assert bot.run().sent == 0
+    assert bot.state(key) is S.SCHEDULED
+    assert bot.run(MINUTE).sent == 1
+
+
+def test_support_names_whom_to_call_in_the_readers_language(bot: Any) -> None:
+    """R103: as the operator configured it, escaped; and nothing is added for a reader of another language."""
+    helplines = {"en": "Samaritans <116 123>"}
+    policy = replace(bot.policy, rollout=rollout_of("100", "answered"))
+    for user, language in ((7, "en-GB"), (8, "de")):
+        bot.user(user, language_code=language)
+        bot.plan(user, outreach_type=OutreachType.MOOD_SUPPORT, template="mood_support.no_hurry")
+    assert bot.run(helplines=helplines, policy=policy).sent == 2
+    texts = {request.chat_id: request.text for request in bot.telegram.requests}
+    assert "Samaritans &lt;116 123&gt;" in texts[7]
+    assert "Samaritans" not in texts[8]
+
+
+def test_support_reaches_nobody_while_nobody_answers_it(bot: Any) -> None:
+    """R103: also what was planned while somebody did."""
+    bot.user(7)
+    key = bot.plan(7, outreach_type=OutreachType.MOOD_SUPPORT, template="mood_support.no_hurry")
+    assert bot.run(policy=replace(bot.policy, rollout=rollout_of("100", "off"))).sent == 0
+    assert bot.stored(key).reason == "type_off"
+
+
+def plan_suggestion(bot: Any) -> Any:
+    return bot.plan(
+        7,
+        outreach_type=OutreachType.FEATURE_SUGGESTION,
+        template="feature_suggestion.maybe_new",
+        values={"feature": "/plan"},
+    )
+
+
 def test_a_message_that_is_no_question_of_absence_is_sent_all_the_same(bot: Any) -> None:
     bot.user(7)
     bot.seen(7, bot.now - MINUTE)
-    bot.plan(7, outreach_type=OutreachType.FEATURE_SUGGESTION)
-    assert bot.run().sent == 1
+    plan_suggestion(bot)
+    thresholds = Thresholds(re_engagement=0.8, checkin=0.6, features=("/plan",))
+    assert bot.run(thresholds=thresholds).sent == 1
+
+
+def test_a_suggestion_of_what_the_operator_does_not_name_any_more_is_not_sent(bot: Any) -> None:
+    """No list may be false: the sender asks again what the planner was told."""
+    bot.user(7)
+    key = plan_suggestion(bot)
+    thresholds = Thresholds(re_engagement=0.8, checkin=0.6, features=("/other",))
+    assert bot.run(thresholds=thresholds).sent == 0
+    assert bot.stored(key).reason == "not_needed_any_more"
 
 
 @pytest.mark.parametrize("state", [None, b"\xff damaged"])

@@ -229,7 +229,7 @@ PROFILE_CHANGES: dict[str, tuple[ConsentPolicy, dict[str, Any] | None]] = {
     "cap used up": (ConsentPolicy.ASK, {"cap_day": "2026-11-22", "cap_count": 1}),
     "counted on a later day": (ConsentPolicy.ASK, {"cap_day": "2026-11-23", "cap_count": 0}),
     "written to a moment ago": (ConsentPolicy.ASK, {"next_ok_at": timedelta(minutes=1)}),
-    "pressed not now": (ConsentPolicy.ASK, {"snoozed_until": timedelta(days=7)}),
+    "said something meanwhile": (ConsentPolicy.ASK, {"word": 1}),
     "met another of its type": (ConsentPolicy.ASK, {"met": {"test:re_engagement"}}),
     "met another": (ConsentPolicy.ASK, {"met": {"test:all"}}),
     "erased": (ConsentPolicy.ASK, None),

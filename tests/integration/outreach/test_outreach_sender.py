@@ -16,7 +16,9 @@ import pytest
 
 from engagement.clients import secrets
 from engagement.clients.telegram import TelegramClient
-from engagement.domain.outreach import OutreachState
+from engagement.domain.callbacks import UNDER_OUTREACH, Signer
+from engagement.domain.interaction import Exposure
+from engagement.domain.outreach import OutreachState, OutreachType
 from engagement.domain.templates import MessageTemplate
 from engagement.errors import BadTickError, SecretUnavailableError, SettingsError
 from engagement.settings import OutreachSenderSettings
@@ -24,6 +26,7 @@ from engagement.store import keys
 from engagement.store.catalogue import Catalogue
 from functions.__main__ import LambdaContext, invoke
 from infra.local.emulator import free_port
+from infra.local.suite import CALLBACK_KEY
 from infra.local.telegram import bot_api, outcomes
 from infra.local.telegram.outcomes import Outcome
 from infra.local.telegram.server import FakeTelegram
@@ -31,6 +34,7 @@ from infra.local.telegram.server import FakeTelegram
 ROOT = Path(__file__).parents[3]
 TOKEN = "123456:" + "A" * 35
 PARAMETER = "/rekindle/test/bot-token"
+KEY_PARAMETER = "/rekindle/test/callback-key"
 S = OutreachState
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 
@@ -56,6 +60,8 @@ def deployed(table: str, telegram: FakeTelegram, monkeypatch: pytest.MonkeyPatch
         model_bucket=f"models-{os.environ['AWS_ACCESS_KEY_ID']}",  # bucket names are everybody's
         ml_prediction_enabled="on",
         bot_token_parameter=PARAMETER,
+        callback_key_parameter=KEY_PARAMETER,
+        helplines="none",
         telegram_api_url=telegram.url,
         sends_per_second=25,
         lease_seconds=300,
@@ -76,6 +82,8 @@ def deployed(table: str, telegram: FakeTelegram, monkeypatch: pytest.MonkeyPatch
         type_control="0",
         outreach_enabled="on",
         ai_message_enhancement="off",
+        mood_support="answered",
+        features="none",
     )
     boto3.client("s3").create_bucket(Bucket=settings.model_bucket)
     variables = {**settings.to_env(), "POWERTOOLS_SERVICE_NAME": "outreach_sender"}
@@ -83,12 +91,17 @@ def deployed(table: str, telegram: FakeTelegram, monkeypatch: pytest.MonkeyPatch
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     put_token(TOKEN)
+    put_key()
     return monkeypatch
 
 
 def put_token(token: str) -> None:
     boto3.client("ssm").put_parameter(Name=PARAMETER, Value=token, Type="SecureString", Overwrite=True)
     secrets.forget()
+
+
+def put_key() -> None:
+    boto3.client("ssm").put_parameter(Name=KEY_PARAMETER, Value=CALLBACK_KEY, Type="SecureString", Overwrite=True)
 
 
 @pytest.fixture
@@ -106,7 +119,7 @@ def over_http(bot: Any, telegram: FakeTelegram) -> Callable[..., Any]:
 
 
 def test_a_tick_delivers_what_is_due(bot: Any, deployed: Any, telegram: FakeTelegram, sample: Any) -> None:
-    """R55, R57: the name is shown as it is, the stop button is there, the paid broadcast is not."""
+    """R55, R57, R96: the name is shown as it is, the buttons are signed, the paid broadcast is not there."""
     name = '<b>Ömer & "Co"</b> שלום 👍🏽'
     bot.user(7, first_name=name)
     key = bot.plan(7)
@@ -118,7 +131,11 @@ def test_a_tick_delivers_what_is_due(bot: Any, deployed: Any, telegram: FakeTele
     assert name in message.text
     assert message.reply_markup is not None
     buttons = [button["callback_data"] for row in message.reply_markup["inline_keyboard"] for button in row]
-    assert "outreach:stop" in buttons
+    presses = [Signer(123456, lambda: CALLBACK_KEY).read(data, 7) for data in buttons]
+    exposed_at = bot.stored(key).exposed_at
+    assert [(press.button, press.about) for press in presses if press] == [
+        (button, Exposure(OutreachType.RE_ENGAGEMENT, exposed_at)) for button in UNDER_OUTREACH
+    ]
     assert all(len(data.encode()) <= 64 for data in buttons)
     assert "allow_paid_broadcast" not in message.params
     assert telegram.problems == []

@@ -12,7 +12,14 @@ from typing import Self
 
 from engagement.errors import SettingsError
 
+NOTHING = "none"
+"""Stands for an empty list: an environment variable may not be empty."""
 READERS: dict[object, Callable[[str], str | int | float]] = {str: str, int: int, float: float}
+
+
+def listed(setting: str) -> tuple[str, ...]:
+    """Read a list with commas between, or `NOTHING`."""
+    return () if setting == NOTHING else tuple(name.strip() for name in setting.split(","))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +76,12 @@ class WebhookSettings(Settings):
         flood_limit_per_minute: interactions of one user stored per minute and running copy; the rest are counted.
         virtual_clock: "on" lets the holder of the secret say when an update arrived (local AWS only).
         ai_message_enhancement: "off", or who rewords messages: /privacy asks for consent to that.
+        callback_key_parameter: name of the SSM parameter with the key that our buttons are signed with.
+        sensitive_basis: on what ground mood and private topics are kept: "consent" or "operator".
+        outreach_types: those that are sent, with commas between; /settings shows them. "none" where none is.
+        operator_chat_id: chat that messages are forwarded to which a person must look at; 0 is none.
+        user_ttl_days: days that everything about a user is kept after they were last here.
+        blocked_user_ttl_days: days that it is kept after they blocked the bot.
     """
 
     webhook_secret_parameter: str
@@ -79,6 +92,12 @@ class WebhookSettings(Settings):
     flood_limit_per_minute: int
     virtual_clock: str
     ai_message_enhancement: str
+    callback_key_parameter: str
+    sensitive_basis: str
+    outreach_types: str
+    operator_chat_id: int
+    user_ttl_days: int
+    blocked_user_ttl_days: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +118,8 @@ class PlannerSettings(Settings):
         type_control: percent of the others who are held out of each type; see `experiment.Shares`.
         outreach_enabled: the kill switch: "off" plans and sends nothing.
         ai_message_enhancement: "off", "bedrock", "openai" or "anthropic": lets a language model rephrase templates.
+        mood_support: "answered" where a person answers those who reply to support, or "off": then none is sent.
+        features: what may be suggested, with commas between; "none" suggests nothing.
     """
 
     consent_policy: str
@@ -114,6 +135,13 @@ class PlannerSettings(Settings):
     type_control: str
     outreach_enabled: str
     ai_message_enhancement: str
+    mood_support: str
+    features: str
+
+    @property
+    def named_features(self) -> tuple[str, ...]:
+        """What the operator named that may be suggested."""
+        return listed(self.features)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +172,8 @@ class OutreachSenderSettings(PlannerSettings):
         model_bucket: S3 bucket whose champion pointer, if any, replaces the bundled model.
         ml_prediction_enabled: "off" scores by rules alone.
         bot_token_parameter: name of the SSM SecureString with the bot's token.
+        callback_key_parameter: name of the one with the key that our buttons are signed with.
+        helplines: whom to call on a hard day, by language; see `helplines.parse`.
         telegram_api_url: https://api.telegram.org, or a loopback address on the local AWS.
         sends_per_second: ceiling over all users; Telegram allows about 30.
         lease_seconds: how long a claim is held; must exceed the function's timeout.
@@ -156,6 +186,8 @@ class OutreachSenderSettings(PlannerSettings):
     model_bucket: str
     ml_prediction_enabled: str
     bot_token_parameter: str
+    callback_key_parameter: str
+    helplines: str
     telegram_api_url: str
     sends_per_second: int
     lease_seconds: int
@@ -174,12 +206,16 @@ class HousekeeperSettings(Settings):
         telegram_api_url: https://api.telegram.org, or a loopback address on the local AWS.
         webhook_url: the address that Telegram should be posting updates to.
         model_bucket: S3 bucket whose champion pointer names the model that is watched.
+        user_ttl_days: days that everything about a user is kept after they were last here.
+        blocked_user_ttl_days: days that it is kept after they blocked the bot.
     """
 
     bot_token_parameter: str
     telegram_api_url: str
     webhook_url: str
     model_bucket: str
+    user_ttl_days: int
+    blocked_user_ttl_days: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -61,6 +61,7 @@ class ActionReason(StrEnum):
     CHURN_CALLS_FOR_MORE = "churn_calls_for_more"
     NO_TOPIC_LEFT = "no_topic_left"
     NOT_A_REGULAR = "not_a_regular"
+    NO_FEATURES = "no_features"
     ANOTHER_DAY = "another_day"
     SILENT = "silent"
     MANY_WAYS_USED = "many_ways_used"
@@ -113,7 +114,7 @@ def rank_actions(
         *_celebrations(milestone, difficulty),
         *_silence_actions(pattern, scores, thresholds, now, silent=silent),
         _topic_follow_up(pattern, now),
-        _feature_suggestion(pattern, now, silent=silent),
+        _feature_suggestion(pattern, thresholds, now, silent=silent),
     )
     return tuple(sorted(judged, key=lambda action: (-action.score, ORDER.index(action.outreach_type))))
 
@@ -180,8 +181,10 @@ def _topic_follow_up(pattern: Pattern, now: datetime) -> Action:
     return Action(outreach_type=this, score=best.priority, reason=R.TOPIC_LEFT, words=words)
 
 
-def _feature_suggestion(pattern: Pattern, now: datetime, *, silent: bool) -> Action:
+def _feature_suggestion(pattern: Pattern, thresholds: Thresholds, now: datetime, *, silent: bool) -> Action:
     this = OutreachType.FEATURE_SUGGESTION
+    if not thresholds.features:
+        return _against(this, R.NO_FEATURES, "no features to suggest were named: see the setting `features`")
     if len(pattern.days) < REGULAR_DAYS:
         return _against(this, R.NOT_A_REGULAR, f"active on fewer than {REGULAR_DAYS} days")
     if silent:

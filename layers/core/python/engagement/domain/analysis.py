@@ -1,12 +1,14 @@
 """A user's message or button press -> the interaction that is kept of it."""
 
 import math
+from dataclasses import replace
 from datetime import datetime
 
-from engagement.domain.interaction import EngagementType, Interaction, SentimentType
+from engagement.domain.callbacks import Press
+from engagement.domain.interaction import Control, EngagementType, Interaction, SentimentType
 from engagement.domain.pattern import SLOT
 from engagement.domain.sentiment import level, sentiment
-from engagement.domain.topics import topics
+from engagement.domain.topics import PRIVATE_TOPICS, topics
 from engagement.domain.update import ButtonPressed, MessageSent
 from engagement.domain.words import vocabulary, without_links, words
 
@@ -37,16 +39,26 @@ GREETING_WITHIN = 3
 """Words from the head within which a greeting greets: "I told them to say hi" does not."""
 
 
-def analyse(update: MessageSent | ButtonPressed, bot_id: int, *, store_text: bool) -> Interaction:
+def analyse(
+    update: MessageSent | ButtonPressed,
+    bot_id: int,
+    *,
+    store_text: bool,
+    control: Control | None = None,
+    press: Press | None = None,
+) -> Interaction:
     """Describe what a user did.
 
     Args:
         update: the update, read.
         bot_id: the bot; a reply counts as one where it answers this bot's message.
         store_text: keep the text itself, cut to `MAX_TEXT_BYTES` between two code points.
+        control: the button or command of ours that it is; None for what the user did by themselves.
+        press: of the button, where it is one of ours.
     """
     if isinstance(update, ButtonPressed):
-        return _pressed(update, bot_id)
+        about = press.about if press else None
+        return replace(_pressed(update, bot_id), control=control, about=about)
     is_command = update.engagement_type is EngagementType.COMMAND
     # What a user says with a sticker is its emoji; a command is said to the machine, not felt.
     score = None if is_command else sentiment(update.text or update.sticker_emoji, update.contact.language_code)
@@ -84,6 +96,22 @@ def analyse(update: MessageSent | ButtonPressed, bot_id: int, *, store_text: boo
         first_name=update.contact.first_name,
         language_code=update.contact.language_code,
         text=_cut(update.text) if store_text and update.text else None,
+        control=control,
+    )
+
+
+def is_sensitive(interaction: Interaction) -> bool:
+    """Say whether an interaction tells of a mood or of a private topic (R102)."""
+    return interaction.sentiment is not None or not PRIVATE_TOPICS.isdisjoint(interaction.topics)
+
+
+def without_sensitive(interaction: Interaction) -> Interaction:
+    """Return an interaction without mood and private topics: it is counted like any other of unknown mood."""
+    return replace(
+        interaction,
+        sentiment=None,
+        sentiment_type=SentimentType.UNKNOWN,
+        topics=tuple(topic for topic in interaction.topics if topic not in PRIVATE_TOPICS),
     )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from itertools import batched, chain, groupby
 
-from engagement.domain.interaction import Interaction
+from engagement.domain.interaction import Interaction, by_themselves
 from engagement.domain.milestones import Award
 from engagement.domain.outreach import Outreach
 from engagement.domain.pattern import DAY, SLOT, Pattern, fold
@@ -92,7 +92,7 @@ def asks_for_scoring(fresh: Iterable[Interaction], asked: Collection[datetime | 
     """
     if any(at is not None and at > now - ASKED_EVERY for at in asked):
         return False
-    return any(interaction.quality > GOOD_QUALITY and not interaction.edited for interaction in fresh)
+    return any(i.quality > GOOD_QUALITY and by_themselves(i) and not i.edited for i in fresh)
 
 
 def answers(
@@ -109,8 +109,9 @@ def answers(
         fresh: the new interactions.
     """
     found = []
+    own = [interaction for interaction in fresh if by_themselves(interaction) and not interaction.edited]
     for exposure in awaiting:
-        later = [i.occurred_at for i in fresh if i.occurred_at > exposure.exposed_at and not i.edited]
+        later = [i.occurred_at for i in own if i.occurred_at > exposure.exposed_at]
         if not later:
             continue
         first = min(later)

@@ -11,7 +11,7 @@ gate, allowance and limits treat both arms alike, so the two differ in the messa
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 from engagement.domain.outreach import Arm, OutreachType
@@ -59,6 +59,10 @@ class Shares:
                 f"{name} is {setting!r}; write one percentage for all types, and exceptions after it, "
                 'like "100,re_engagement=20,mood_support=50"'
             ) from None
+
+    def without(self, outreach_type: OutreachType) -> Self:
+        """Return the same shares, but none of a type."""
+        return replace(self, by_type={**self.by_type, outreach_type: 0.0})
 
     def of(self, outreach_type: OutreachType) -> float:
         """Return a type's share, [0, 1]."""

@@ -11,11 +11,12 @@ from zoneinfo import ZoneInfo
 from engagement.domain.experiment import Experiment, Shares, draw
 from engagement.domain.outreach import Arm, OutreachType
 from engagement.domain.pattern import HOURS_OF_DAY, Pattern, last_seen
-from engagement.domain.planning import Candidate
-from engagement.domain.profile import ConsentPolicy, Profile, may_be_written_to
+from engagement.domain.planning import SILENCE, Candidate
+from engagement.domain.profile import CRISIS_QUIET, FIRST_HOUR, ConsentPolicy, Profile, may_be_written_to
 from engagement.domain.quiet import is_set, likeliest_open_hours, open_from, open_hours
 from engagement.errors import SettingsError
 
+SUPPORT_ANSWERED = "answered"
 QUIET_HOURS = re.compile(r"(\d{1,2})-(\d{1,2})", re.ASCII)
 EXPERIMENT_NAME = re.compile(r"[A-Za-z0-9_-]{1,40}", re.ASCII)
 
@@ -40,11 +41,15 @@ class Reason(StrEnum):
     OPTED_OUT = "opted_out", "they asked not to be written to"
     BLOCKED = "blocked", "they blocked the bot, or their account is gone"
     CONSENT = "consent", "they have not agreed to be written to"
+    TYPE_STOPPED = "type_stopped", "they asked for no more messages of this type"
+    CRISIS = "crisis", "they wrote words of crisis lately: a person should answer"
     TYPE_OFF = "type_off", "this type of message is switched off"
     ROLLOUT = "rollout", "this type of message does not reach them yet: it is rolled out to a share of the users"
     EXPIRED = "expired", "its time is over"
     NOT_NEEDED_ANY_MORE = "not_needed_any_more", "what called for it is gone, for example because they came back"
-    SNOOZED = "snoozed", 'they pressed "not now", and that lasts longer than the message is worth sending'
+    SERIES_ENDED = "series_ended", 'they pressed "not now" under a message of this series'
+    FIRST_HOUR = "first_hour", "they came less than an hour ago, and it has expired by then"
+    SNOOZED = "snoozed", 'they pressed "not now" under this type, and that lasts longer than it is worth sending'
     MIN_GAP = "min_gap", "the gap after the previous message ends only after this one has expired"
     DAILY_CAP = "daily_cap", "the day's messages are used up, and the next day begins after this one has expired"
     QUIET_HOURS = "quiet_hours", "their quiet hours end only after this one has expired"
@@ -64,6 +69,7 @@ class Reason(StrEnum):
     OUTRANKED = "outranked", "something more important was planned for them"
 
 
+NEVER = datetime.fromtimestamp(0, UTC)
 POINTLESS_ON_RETURN = frozenset({OutreachType.RE_ENGAGEMENT, OutreachType.PERSONALIZED_CHECKIN})
 """Nobody who came back by themselves is told that they were missed."""
 
@@ -116,6 +122,11 @@ class Limits(Protocol):
         """Percent of the others who are held out of each type; see `experiment.Shares`."""
         ...
 
+    @property
+    def mood_support(self) -> str:
+        """Whether a person answers those who reply to support: "answered", or "off"."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
@@ -126,7 +137,7 @@ class Policy:
         max_per_day: messages per user and calendar day of theirs, >= 0.
         min_gap: elapsed time between two messages to one user.
         quiet: first local hour without messages and the hour in which they end; two equal ones mean none.
-        rollout: share of users whom each type may reach.
+        rollout: share of users whom each type may reach; support reaches nobody while nobody answers it (R103).
         experiment: who is held out.
         budget: messages a UTC day to all users together; 0 sets no limit.
         enabled: the kill switch; False sends and plans nothing.
@@ -165,7 +176,7 @@ class Policy:
             max_per_day=limits.max_outreaches_per_user_per_day,
             min_gap=timedelta(hours=limits.min_hours_between_outreaches),
             quiet=quiet_of(limits.quiet_hours),
-            rollout=Shares.parse(limits.rollout, "ROLLOUT"),
+            rollout=rollout_of(limits.rollout, limits.mood_support),
             experiment=Experiment(
                 name=limits.experiment,
                 control=limits.control_percent / 100,
@@ -174,6 +185,18 @@ class Policy:
             budget=limits.daily_budget,
             enabled=enabled,
         )
+
+
+def rollout_of(rollout: str, mood_support: str) -> Shares:
+    """Read which types reach how many: support reaches nobody until the operator says that somebody answers (R103).
+
+    Raises:
+        SettingsError: a setting that cannot be.
+    """
+    if mood_support not in ("off", SUPPORT_ANSWERED):
+        raise SettingsError(f"MOOD_SUPPORT is {mood_support!r}; use {SUPPORT_ANSWERED} or off")
+    shares = Shares.parse(rollout, "ROLLOUT")
+    return shares if mood_support == SUPPORT_ANSWERED else shares.without(OutreachType.MOOD_SUPPORT)
 
 
 def quiet_of(setting: str) -> tuple[int, int]:
@@ -218,6 +241,7 @@ class Charge:
         first_of_day: no message was counted on `day` before.
         next_ok_at: earliest time of the next message, whole seconds, never earlier than the gap asks for.
         next_ok_before: what it was before; given back with the charge if the message certainly was not sent.
+        word: the profile's, as the gate saw it.
     """
 
     zone: str
@@ -225,6 +249,7 @@ class Charge:
     first_of_day: bool
     next_ok_at: datetime
     next_ok_before: datetime | None
+    word: int = 0
 
 
 def decide(candidate: Candidate, profile: Profile, pattern: Pattern, policy: Policy, now: datetime) -> Decision:
@@ -254,21 +279,43 @@ def _refusal(candidate: Candidate, profile: Profile, pattern: Pattern, policy: P
     """Return the reason that no waiting would remove."""
     if not policy.enabled:
         return Reason.PAUSED
+    return (
+        _users_word(candidate, profile, policy, now)
+        or _operators_word(candidate, profile, policy)
+        or _pointless(candidate, profile, pattern, now)
+    )
+
+
+def _users_word(candidate: Candidate, profile: Profile, policy: Policy, now: datetime) -> Reason | None:
     if profile.opted_out:
         return Reason.OPTED_OUT
     if profile.blocked:
         return Reason.BLOCKED
     if not may_be_written_to(profile, policy.consent):
         return Reason.CONSENT
+    if profile.preferences.is_off(candidate.outreach_type):
+        return Reason.TYPE_STOPPED
+    if profile.crisis_at is not None and now < profile.crisis_at + CRISIS_QUIET:
+        return Reason.CRISIS
+    return None
+
+
+def _operators_word(candidate: Candidate, profile: Profile, policy: Policy) -> Reason | None:
     share = policy.rollout.of(candidate.outreach_type)
     if share == 0:
         return Reason.TYPE_OFF
     if share < 1 and draw("rollout", profile.bot_id, profile.user_id, candidate.outreach_type) >= share:
         return Reason.ROLLOUT
+    return None
+
+
+def _pointless(candidate: Candidate, profile: Profile, pattern: Pattern, now: datetime) -> Reason | None:
     if max(now, candidate.due_at) >= candidate.expires_at:
         return Reason.EXPIRED
     if not candidate.needed or _came_back(candidate, pattern):
         return Reason.NOT_NEEDED_ANY_MORE
+    if candidate.campaign == SILENCE and profile.preferences.ended_silence(since=last_seen(pattern) or NEVER):
+        return Reason.SERIES_ENDED
     return None
 
 
@@ -282,9 +329,12 @@ def _came_back(candidate: Candidate, pattern: Pattern) -> bool:
 def _within_limits(candidate: Candidate, profile: Profile, pattern: Pattern, policy: Policy, now: datetime) -> Decision:
     """Wait for each limit in turn; waiting longer never breaks one that was kept before."""
     expires_at = candidate.expires_at
-    send_at = max(now, candidate.due_at)
-    if profile.snoozed_until is not None:
-        send_at = max(send_at, profile.snoozed_until)
+    send_at = max(now, candidate.due_at, profile.created_at + FIRST_HOUR)
+    if send_at >= expires_at:
+        return Decision(None, Reason.FIRST_HOUR)
+    held_until = profile.preferences.held_until(candidate.outreach_type)
+    if held_until is not None:
+        send_at = max(send_at, held_until)
         if send_at >= expires_at:
             return Decision(None, Reason.SNOOZED)
     if profile.next_ok_at is not None:
@@ -346,6 +396,7 @@ def charge(profile: Profile, policy: Policy, now: datetime) -> Charge:
         first_of_day=profile.cap_day != day,
         next_ok_at=next_ok_at,
         next_ok_before=profile.next_ok_at,
+        word=profile.word,
     )
 
 

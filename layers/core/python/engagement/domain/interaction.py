@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
+
+from engagement.domain.outreach import OutreachType
 
 
 class EngagementType(StrEnum):
@@ -29,6 +32,45 @@ class SentimentType(StrEnum):
     UNKNOWN = "unknown"
 
 
+class Control(StrEnum):
+    """A button or command of ours that a user used: what they said to us, never something that they did by themselves.
+
+    Kept with the interaction, so that it can be counted as what it is (R91).
+    """
+
+    COMMAND = "command"
+    """One of `OWN_COMMANDS`."""
+    OPENED = "opened"
+    """The offer under an outreach."""
+    NOT_NOW = "not_now"
+    STOP_TYPE = "stop_type"
+    STOP_ALL = "stop_all"
+    STOP_WORD = "stop_word"
+    """A message that is nothing but a word for stop: it is asked back."""
+    ANSWER = "answer"
+    """To a question of ours, or a change of a setting."""
+    FORGET = "forget"
+    REFUSED = "refused"
+    """A button that looks like ours and does not prove to be: old, forged or another user's."""
+
+
+DISMISSALS = frozenset({Control.NOT_NOW, Control.STOP_TYPE, Control.STOP_ALL})
+OWN_COMMANDS = frozenset({"start", "stop", "privacy", "timezone", "settings", "progress", "forget", "mydata", "help"})
+"""Those that we answer; any other command is the bot's own business."""
+
+
+class Exposure(NamedTuple):
+    """The outreach that a button stood under; no other of the user's has both.
+
+    Attributes:
+        outreach_type: why it was sent.
+        exposed_at: when, aware UTC, whole seconds.
+    """
+
+    outreach_type: OutreachType
+    exposed_at: datetime
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interaction:
     """Features of one update; the text itself only where the operator asked for it.
@@ -53,6 +95,8 @@ class Interaction:
         first_name: as Telegram gives it; shown to the user only.
         language_code: IETF tag of the user's Telegram app; None where absent.
         text: the message text, only while `store_text` is on.
+        control: the button or command of ours that it is; None for what the user did by themselves.
+        about: the outreach that the button stood under; None for everything else.
     """
 
     bot_id: int
@@ -74,3 +118,14 @@ class Interaction:
     first_name: str
     language_code: str | None
     text: str | None
+    control: Control | None = None
+    about: Exposure | None = None
+
+
+def by_themselves(interaction: Interaction) -> bool:
+    """Say whether a user did something by themselves, rather than use a button or command of ours (R90).
+
+    Only such an interaction is activity: for days, sessions, streaks, milestones, features and labels, and as the
+    return or the answer that a message brought.
+    """
+    return interaction.control is None

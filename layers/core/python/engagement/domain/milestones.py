@@ -166,6 +166,7 @@ class Milestone:
         difficulty_level: 1 (easy) to 5.
         points: what it is worth, 10 to 1000.
         custom: the operator's own; False for the defaults.
+        celebrated: whoever reaches it is congratulated; False awards it in silence.
         seeded_at: when it was put into force, aware UTC; None before. What a user did before is awarded silently.
     """
 
@@ -179,6 +180,7 @@ class Milestone:
     difficulty_level: int
     points: int = 100
     custom: bool = True
+    celebrated: bool = True
     seeded_at: datetime | None = None
 
     def __post_init__(self) -> None:
@@ -209,6 +211,7 @@ class Milestone:
             (_is_name(self.category), "category: expected a name like engagement"),
             (_is_whole(self.difficulty_level, DIFFICULTIES), "difficulty_level: expected 1 to 5"),
             (_is_whole(self.points, POINTS), "points: expected 10 to 1000"),
+            (isinstance(self.celebrated, bool), "celebrated: expected true or false"),
             (self.seeded_at is None or self.seeded_at.tzinfo is not None, "seeded_at: expected a time with a zone"),
         )
         return [problem for holds, problem in checks if not holds]

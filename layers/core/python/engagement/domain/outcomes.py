@@ -1,8 +1,8 @@
 """An exposure, the moment a message is sent or held out, and what came of it within a week; the same in both arms.
 
 - `expose`: at the commit; when it was, and whether it is the user's first.
-- The stream tells of the user's first interaction after it (`store.outreaches.answer`); a message that was sent counts
-  as answered within `RESPONSE`.
+- The stream tells of the first thing that the user did by themselves after it (`store.outreaches.answer`); a message
+  that was sent counts as answered within `RESPONSE`. A press of its own buttons is no answer (R90).
 - `outcomes_of`: `SETTLE_AFTER` later, added up; `domain.lift` says what that means for the experiment.
 """
 
@@ -70,13 +70,15 @@ class Outcomes:
     """What came of one exposure.
 
     Attributes:
-        returned_24h: the user interacted within 24 h.
+        returned_24h: the user did something by themselves within 24 h.
         returned_7d: they did within 7 days.
         responded: they answered a message that was sent.
         mood_after: mean sentiment [-1, 1] of the 7 UTC days after the day of the exposure; None without messages whose
             sentiment is known.
         blocked: they blocked the bot within 7 days, and have not unblocked it.
-        opted_out: they stopped outreach within 7 days, and have not taken it back.
+        opted_out: they stopped outreach within 7 days, by a button under the message or in any other way, and have
+            not taken the latter back; or they asked to be forgotten meanwhile.
+        left: they blocked the bot or stopped outreach, and not by a button under this message.
     """
 
     returned_24h: bool
@@ -85,6 +87,7 @@ class Outcomes:
     mood_after: float | None
     blocked: bool
     opted_out: bool
+    left: bool = False
 
     def as_json(self) -> str:
         """Return it as it is stored."""
@@ -106,16 +109,22 @@ def outcomes_of(outreach: Outreach, pattern: Pattern, profile: Profile | None) -
     """
     returned_at = outreach.returned_at
     had_blocked_before = outreach.state is OutreachState.FAILED and outreach.reason in NOT_OURS
+    blocked = (
+        profile is not None
+        and profile.blocked
+        and not had_blocked_before
+        and _within(outreach, profile.status_at, WEEK)
+    )
+    has_stopped = profile is not None and profile.opted_out and _within(outreach, profile.opted_out_at, WEEK)
+    opted_out = outreach.forgotten or has_stopped or _within(outreach, outreach.stopped_at, WEEK)
     return Outcomes(
         returned_24h=_within(outreach, returned_at, RESPONSE),
         returned_7d=_within(outreach, returned_at, WEEK),
         responded=returned_at is not None and responds(outreach, returned_at),
         mood_after=_mood_after(awaiting_of(outreach).exposed_at, pattern),
-        blocked=profile is not None
-        and profile.blocked
-        and not had_blocked_before
-        and _within(outreach, profile.status_at, WEEK),
-        opted_out=profile is not None and profile.opted_out and _within(outreach, profile.opted_out_at, WEEK),
+        blocked=blocked,
+        opted_out=opted_out,
+        left=(blocked or opted_out) and outreach.stopped_at is None,
     )
 
 

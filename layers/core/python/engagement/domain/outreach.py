@@ -119,6 +119,10 @@ class Outreach:
         returned_at: the user's first interaction after `exposed_at`.
         settled_at: when its outcomes were added up; see `domain.experiment`.
         enhanced: name of what rewrote the text, or None.
+        opened_at: when its offer was first pressed; None while it was not (likewise for the next two).
+        not_now_at: when "not now" was.
+        stopped_at: when one of the buttons was that end messages, of its type or all.
+        forgotten: its user was erased; this is what the experiment needs of it, and nobody's.
     """
 
     bot_id: int
@@ -152,6 +156,10 @@ class Outreach:
     returned_at: datetime | None = None
     settled_at: datetime | None = None
     enhanced: str | None = None
+    opened_at: datetime | None = None
+    not_now_at: datetime | None = None
+    stopped_at: datetime | None = None
+    forgotten: bool = False
 
     @property
     def key(self) -> OutreachKey:

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import pairwise
 
-from engagement.domain.interaction import EngagementType, Interaction, SentimentType
+from engagement.domain.interaction import EngagementType, Interaction, SentimentType, by_themselves
 
 DAY = 86_400
 SLOT = 1_800
@@ -130,7 +130,8 @@ def fold(pattern: Pattern, interactions: Iterable[Interaction]) -> Pattern:
 
     Args:
         pattern: the pattern so far; `EMPTY` for a new user. It is left as it is.
-        interactions: any of one user's, in any order, with any repetition, known or new.
+        interactions: any of one user's, in any order, with any repetition, known or new. Those that they did not do
+            by themselves change nothing.
 
     Returns:
         The pattern of the union; equal to `pattern` where every interaction was known.
@@ -155,7 +156,7 @@ def fold(pattern: Pattern, interactions: Iterable[Interaction]) -> Pattern:
     changed = False
     for interaction in interactions:
         identity = (int(interaction.occurred_at.timestamp()) // DAY, interaction.update_id)
-        if interaction.update_id in known or identity < floor:
+        if not by_themselves(interaction) or interaction.update_id in known or identity < floor:
             continue
         known.add(interaction.update_id)
         draft.applied.add(identity)

@@ -8,7 +8,8 @@
     re_engagement          silent beyond their habit, churn high             P(churn)     a step of a silence
     personalized_checkin   silent beyond their habit, churn rising           P(churn)     a step of a silence
     topic_follow_up        left a topic that they kept coming back to        up to 0.5    a topic and month
-    feature_suggestion     a regular's fifth day, using one or two ways      up to 0.25   a quarter
+    feature_suggestion     a regular's fifth day, using one or two ways,     up to 0.25   a quarter
+                           while the operator names features to suggest
 
 Campaign and period name an outreach, so planning it again, at any time and by any run, meets itself. A silence is one
 stretch without an interaction. It brings three messages at most, whichever they are, each further from the one before
@@ -33,6 +34,7 @@ from engagement.domain.population import Population
 from engagement.domain.quiet import IsOpen
 from engagement.domain.scores import ChurnScores
 from engagement.domain.timing import best_send_time
+from engagement.domain.topics import PRIVATE_TOPICS
 
 MIN_INTERACTIONS = 3
 """Of somebody who wrote less we know neither rhythm nor hour."""
@@ -78,9 +80,6 @@ TOPIC_FRESH = timedelta(days=30)
 """An older topic is history."""
 TOPIC_AGAIN_AFTER = timedelta(days=28)
 """The end of one month and the beginning of the next are no two months."""
-PRIVATE_TOPICS = frozenset({"feelings", "health", "money", "news", "relationships"})
-"""Never brought up by us: who talked about them did not ask to be reminded."""
-
 SUGGESTION_WEIGHT = 0.25
 FEW_WAYS = 2
 REGULAR_DAYS = 5
@@ -104,14 +103,6 @@ WAYS = dict(
         strict=True,
     )
 )
-SUGGESTED = (
-    EngagementType.COMMAND,
-    EngagementType.VOICE_MESSAGE,
-    EngagementType.DOCUMENT,
-    EngagementType.STICKER,
-)
-"""Ways that every bot has, and more of them than `FEW_WAYS`: one is always left to suggest."""
-
 DAILY = timedelta(days=1)
 WEEKLY = timedelta(days=7)
 FORGOTTEN_AFTER = timedelta(days=365)
@@ -139,10 +130,12 @@ class Thresholds:
     Attributes:
         re_engagement: from here on the user is asked back.
         checkin: from here on, and below `re_engagement`, we ask how they are.
+        features: what the operator named that may be suggested; nothing is suggested while there is none.
     """
 
     re_engagement: float
     checkin: float
+    features: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,7 +218,7 @@ def candidates(
             at_risk_outreach(pattern, scores, thresholds, now) if asked else None,
             silence_outreach(pattern, scores, thresholds, now, history),
             topic_follow_up(pattern, now, history),
-            feature_suggestion(pattern, now),
+            feature_suggestion(pattern, thresholds.features, now, history),
         ]
     known = {(outreach.campaign, outreach.period) for outreach in history}
     called_for = [one for one in found if one is not None and (one.campaign, one.period) not in known]
@@ -513,12 +506,23 @@ def is_day_of_suggestions(pattern: Pattern) -> bool:
     return len(pattern.days) % SUGGEST_EVERY == 0
 
 
-def feature_suggestion(pattern: Pattern, now: datetime) -> Candidate | None:
-    """Return the suggestion of another way to talk to the bot, for a regular who uses few; once a quarter."""
+def feature_suggestion(
+    pattern: Pattern, features: Sequence[str], now: datetime, history: Sequence[Outreach] = ()
+) -> Candidate | None:
+    """Return the suggestion of a feature, for a regular who talks to the bot in few ways; once a quarter.
+
+    Args:
+        pattern: the user's.
+        features: what the operator named, the first first; each is suggested to a user once.
+        now: aware UTC.
+        history: the user's outreach so far.
+    """
     if len(pattern.days) < REGULAR_DAYS or not is_day_of_suggestions(pattern) or is_silent(pattern, now):
         return None
     used = used_ways(pattern)
-    if len(used) > FEW_WAYS:
+    suggested = {outreach.values.get("feature") for outreach in history}
+    feature = next((feature for feature in features if feature not in suggested), None)
+    if len(used) > FEW_WAYS or feature is None:
         return None
     return Candidate(
         outreach_type=OutreachType.FEATURE_SUGGESTION,
@@ -529,7 +533,7 @@ def feature_suggestion(pattern: Pattern, now: datetime) -> Candidate | None:
         planned_at=now,
         due_at=now,
         expires_at=now + VALID_FOR,
-        values={"feature": next(WAYS[way] for way in SUGGESTED if way not in used)},
+        values={"feature": feature},
     )
 
 
@@ -555,7 +559,7 @@ def is_still_needed(outreach: Outreach, pattern: Pattern, scores: ChurnScores, t
             planned_on = int(outreach.planned_at.timestamp()) // DAY
             return not any(topic == slug and day >= planned_on for topic, _, day in pattern.topics)
         case OutreachType.FEATURE_SUGGESTION:
-            return outreach.values.get("feature") not in {WAYS[way] for way in used_ways(pattern)}
+            return outreach.values.get("feature") in thresholds.features
         case _:
             return True
 

@@ -9,8 +9,13 @@ counted again from the items (`services.reconciling`):
     planned:<type>          day of planning (UTC)            outreach that day's planning brought
     <end>:<type>            the same day of planning         those of them that ended so; see `ENDS`
     responded:<type>        the same day of planning         those of the sent that were answered; they stay sent
-    sent@<template>         the same day of planning         likewise by template
-    responded@<template>    the same day of planning
+    opened:<type>           the same day of planning         those whose offer was pressed
+    not_now:<type>          the same day of planning         those whose "not now" was
+    stopped:<type>          the same day of planning         those whose stop was, of the type or of all
+    left:<type>             the same day of planning         those after which their user left within a week without
+                                                             that button: blocked the bot, or sent /stop; once settled
+    <any of these>@<template>                                likewise by template: sent, responded, opened, not_now,
+                                                             stopped, left
     award:<milestone>       day of the award (UTC)           awards
     band:<0..4>             (gauge: no day)                  users by the band of their newest 14-day churn score
 """
@@ -21,12 +26,23 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
 
 from engagement.domain.census import BAND_EDGES
+from engagement.domain.interaction import Control
+from engagement.domain.outcomes import Outcomes
 from engagement.domain.outreach import Outreach, OutreachState
 from engagement.domain.pattern import Pattern
 
 S = OutreachState
 ENDS = (S.SENT, S.HELD_OUT, S.FAILED, S.SUPPRESSED, S.CANCELLED, S.EXPIRED, S.UNKNOWN)
 """States in which an outreach leaves the sender's hands; each is reached at most once."""
+
+PRESSES = {
+    Control.OPENED: "opened",
+    Control.NOT_NOW: "not_now",
+    Control.STOP_TYPE: "stopped",
+    Control.STOP_ALL: "stopped",
+}
+"""What a press under an outreach is counted as."""
+LEFT = "left"
 
 Moves = Mapping[tuple[date | None, str], int]
 """By how much counters move; no day is a gauge."""
@@ -50,6 +66,18 @@ def ending_moves(outreach: Outreach, end: OutreachState) -> Moves:
     if end in (S.SENT, S.RESPONDED):
         moves[day, f"{end}@{outreach.template}"] = 1
     return moves
+
+
+def press_moves(outreach: Outreach, pressed: str) -> Moves:
+    """Return what the first press of one kind, a value of `PRESSES`, moves."""
+    day = planned_on(outreach)
+    return {(day, f"{pressed}:{outreach.outreach_type}"): 1, (day, f"{pressed}@{outreach.template}"): 1}
+
+
+def left_moves(outreach: Outreach, outcomes: Outcomes) -> Moves:
+    """Return what settling an outreach moves after which its user left without pressing stop under it."""
+    was_sent = outreach.state in (S.SENT, S.RESPONDED)
+    return press_moves(outreach, LEFT) if was_sent and outcomes.left else {}
 
 
 def activity_moves(before: Pattern, after: Pattern) -> Moves:
@@ -86,15 +114,23 @@ def band(churn_14d: float) -> int:
     return bisect_right(BAND_EDGES, churn_14d)
 
 
-def outreach_moves(outreach: Outreach) -> Moves:
-    """Return what an outreach has moved since it was planned."""
+def outreach_moves(outreach: Outreach, outcomes: Outcomes | None = None) -> Moves:
+    """Return what an outreach has moved since it was planned.
+
+    Args:
+        outreach: as it is kept.
+        outcomes: once it is settled.
+    """
     if outreach.state is S.RESPONDED:
         ended = joined(ending_moves(outreach, S.SENT), ending_moves(outreach, S.RESPONDED))
     elif outreach.state in ENDS:
         ended = dict(ending_moves(outreach, outreach.state))
     else:
         ended = {}
-    return joined(planning_moves(outreach), ended)
+    presses = {"opened": outreach.opened_at, "not_now": outreach.not_now_at, "stopped": outreach.stopped_at}
+    pressed = (press_moves(outreach, name) for name, at in presses.items() if at is not None)
+    left = left_moves(outreach, outcomes) if outcomes else {}
+    return joined(planning_moves(outreach), ended, *pressed, left)
 
 
 def joined(*all_moves: Moves) -> dict[tuple[date | None, str], int]:

@@ -8,13 +8,13 @@ import html
 import re
 import tomllib
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from string import Formatter
 from typing import Any
 
-from engagement.domain import callbacks
+from engagement.domain.callbacks import Button
 from engagement.domain.languages import FALLBACK as FALLBACK
 from engagement.domain.languages import LANGUAGES as LANGUAGES
 from engagement.domain.languages import primary
@@ -32,6 +32,9 @@ BYTES_OF_VALUE = 6 * ROOM
 """A value of quotation marks, each written as `&quot;`; no character takes more."""
 MIN_VARIANTS = 2
 AI_SUFFIX = "+ai"
+NEVER_REPHRASED = frozenset({OutreachType.MOOD_SUPPORT})
+"""What somebody reads on a hard day was written by a person (R103)."""
+COMMON_BUTTONS = ("later", "stop", "stop_all")
 
 VALUES: dict[OutreachType, frozenset[str]] = {
     OutreachType.MILESTONE_CELEBRATION: frozenset({"milestone"}),
@@ -146,7 +149,8 @@ class Texts:
             ai: each may also be rewritten by a language model.
         """
         names = [template.name for template in self._variants[outreach_type]]
-        return (*names, *(name + AI_SUFFIX for name in names)) if ai else tuple(names)
+        rephrased = (name + AI_SUFFIX for name in names) if ai and outreach_type not in NEVER_REPHRASED else ()
+        return (*names, *rephrased)
 
     def of(self, name: str) -> Template:
         """Return a template by its name, with or without `AI_SUFFIX`.
@@ -190,16 +194,27 @@ def base_of(name: str) -> str:
     return name.removesuffix(AI_SUFFIX)
 
 
-def keyboard(outreach_type: OutreachType, language_code: str | None) -> dict[str, Any]:
-    """Return the three buttons under an outreach, as an InlineKeyboardMarkup: a useful action, not now, stop these."""
+def keyboard(outreach_type: OutreachType, language_code: str | None, data: Callable[[Button], str]) -> dict[str, Any]:
+    """Return the buttons under an outreach, as an InlineKeyboardMarkup: a useful action, not now, stop these, stop all.
+
+    Args:
+        outreach_type: why it is sent.
+        language_code: IETF tag of the reader's app.
+        data: makes what a button sends back.
+    """
     language = primary(language_code)
 
-    def button(name: str, data: str) -> dict[str, str]:
+    def button(name: str, says: Button) -> dict[str, str]:
         words = BUTTONS[name]
-        return {"text": words.get(language, words[FALLBACK]), "callback_data": data}
+        return {"text": words.get(language, words[FALLBACK]), "callback_data": data(says)}
 
-    go = button(outreach_type, callbacks.GO[outreach_type])
-    return {"inline_keyboard": [[go], [button("later", callbacks.LATER), button("stop", callbacks.STOP)]]}
+    return {
+        "inline_keyboard": [
+            [button(outreach_type, Button.GO)],
+            [button("later", Button.NOT_NOW)],
+            [button("stop", Button.STOP_TYPE), button("stop_all", Button.STOP_ALL)],
+        ]
+    }
 
 
 def parse(catalogue: str) -> dict[OutreachType, tuple[Template, ...]]:
@@ -232,13 +247,13 @@ def parse(catalogue: str) -> dict[OutreachType, tuple[Template, ...]]:
 
 
 def parse_buttons(catalogue: str) -> dict[str, dict[str, str]]:
-    """Read the words on the buttons, by type or "later" or "stop", and then by language.
+    """Read the words on the buttons, by type or one of `COMMON_BUTTONS`, and then by language.
 
     Raises:
         ValueError: one is missing, in some language, or is not short.
     """
     buttons = tomllib.loads(catalogue).get("buttons", {})
-    if odd := sorted(set(buttons) ^ {*OutreachType, "later", "stop"}):
+    if odd := sorted(set(buttons) ^ {*OutreachType, *COMMON_BUTTONS}):
         raise ValueError(f"buttons: missing or unknown {odd}")
     for name, texts in buttons.items():
         _check_languages(f"button {name}", texts)

@@ -39,6 +39,10 @@ CATALOGUE = {
 }
 """Topic -> its words and two-word phrases."""
 
+PRIVATE_TOPICS = frozenset({"feelings", "health", "money", "news", "relationships"})
+"""Feelings, health, money trouble, politics and faith (`news`), love: never brought up by us, for who talked about them
+did not ask to be reminded; and stored only with consent (R102)."""
+
 TOPIC_OF = {term: topic for topic, terms in CATALOGUE.items() for term in terms.split(", ")}
 
 

@@ -7,11 +7,13 @@ case (the API grows every month) and are ignored; what we do read must be of its
 import hashlib
 import json
 import re
+import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NoReturn, TypeIs
 
-from engagement.domain.interaction import EngagementType
+from engagement.domain.interaction import OWN_COMMANDS, EngagementType
 from engagement.errors import BadUpdateError
 
 MAX_BODY_BYTES = 262_144
@@ -49,7 +51,9 @@ CONTENT = {
 }
 """What a user can say with. A message with none of these is Telegram's own notice (pinned, timer changed, ...)."""
 
-COMMAND = re.compile(r"/([a-z0-9_]{1,32})(?:@\w{1,64})?(?:\s.*)?", re.IGNORECASE | re.DOTALL)
+COMMAND = re.compile(r"/([a-z0-9_]{1,64})(?:@[a-z0-9_]{0,64})?(?![a-z0-9_])", re.IGNORECASE | re.ASCII)
+PATH = frozenset("/<>")
+"""What follows a command that is none."""
 LANGUAGE = re.compile(r"[A-Za-z0-9-]{2,35}")
 FIELD_NAME = re.compile(r"[a-z_]{1,40}")
 
@@ -75,11 +79,13 @@ class MessageSent:
 
     Attributes:
         update_id: Telegram's id of the update.
+        message_id: Telegram's id of the message in its chat; 0 where it gives none.
         user_id: who sent it.
         contact: how to reach them.
         occurred_at: aware UTC; when it was sent or edited, never later than its arrival.
         engagement_type: from its content.
         command: lower case and without the slash; None where it is none.
+        mentions_stop: /stop stands somewhere in it, yet not at its head.
         text: the text or caption; empty where it has none.
         sticker_emoji: the emoji that the sticker stands for; empty where it is no sticker.
         spoken_seconds: length of a voice or video message; 0 otherwise.
@@ -95,6 +101,8 @@ class MessageSent:
     engagement_type: EngagementType
     command: str | None
     text: str
+    message_id: int = 0
+    mentions_stop: bool = False
     sticker_emoji: str
     spoken_seconds: int
     replied_to_id: int | None
@@ -114,6 +122,7 @@ class ButtonPressed:
         callback_id: what an answer refers to.
         data: the button's `callback_data`; empty where it has none.
         message_at: when the message with the button was sent; None where Telegram no longer says.
+        message_id: Telegram's id of that message in its chat; 0 where it gives none.
     """
 
     update_id: int
@@ -123,6 +132,7 @@ class ButtonPressed:
     callback_id: str
     data: str
     message_at: datetime | None
+    message_id: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,7 +262,7 @@ def _message(update_id: int, message: dict[str, Any], arrived_at: datetime, *, e
         return Ignored(update_id, "content")
     user_id, contact = _sender(message, message["chat"])
     text = _text(message.get("text")) or _text(message.get("caption"))
-    command = COMMAND.fullmatch(text) if message.get("text") else None
+    command, mentions_stop = _commands(text, message.get("entities")) if message.get("text") else (None, False)
     media = message[content]
     original = message.get("reply_to_message")
     replied_to_id = replied_to_at = None
@@ -264,8 +274,10 @@ def _message(update_id: int, message: dict[str, Any], arrived_at: datetime, *, e
         contact=contact,
         occurred_at=_date(message.get("edit_date" if edited else "date"), arrived_at),
         engagement_type=EngagementType.COMMAND if command else CONTENT[content],
-        command=command[1].lower() if command else None,
+        command=command,
         text=text,
+        message_id=_message_id(message),
+        mentions_stop=mentions_stop,
         sticker_emoji=_text(media.get("emoji")) if content == "sticker" and isinstance(media, dict) else "",
         spoken_seconds=_seconds(media) if CONTENT[content] is EngagementType.VOICE_MESSAGE else 0,
         replied_to_id=replied_to_id if _is_id(replied_to_id) else None,
@@ -293,6 +305,7 @@ def _button(update_id: int, query: dict[str, Any], arrived_at: datetime) -> Upda
         callback_id=_text(callback_id),
         data=_text(query.get("data")),
         message_at=_past(message.get("date")),
+        message_id=_message_id(message),
     )
 
 
@@ -356,6 +369,51 @@ def _text(value: object) -> str:
     if not isinstance(value, str):
         raise BadUpdateError("wrong_type")
     return value.encode(errors="replace").decode()
+
+
+def _commands(text: str, entities: object) -> tuple[str | None, bool]:
+    """Return the command that a text begins with, and whether /stop stands somewhere behind its head.
+
+    Telegram marks commands by entities, and what it marks at the head decides. Where it marks nothing there, or
+    something that is no command of ours, the words decide: people type "/STOP!", or have an invisible character in it
+    that their keyboard put there, and mean what they say (R93).
+    """
+    marked = list(_marked_commands(text, entities))
+    at_head = next((name for name, is_head in marked if is_head), None)
+    plain = _plain(text)
+    found = COMMAND.match(plain)
+    typed = found[1].lower().rstrip("_") if found else None
+    if found and typed not in OWN_COMMANDS and plain[found.end() : found.end() + 1] in PATH:
+        typed = None  # "/usr/bin" is a path, to Telegram too
+    command = typed if typed in OWN_COMMANDS and at_head not in OWN_COMMANDS else at_head or typed
+    return command, command != "stop" and any(name == "stop" for name, is_head in marked if not is_head)
+
+
+def _marked_commands(text: str, entities: object) -> Iterator[tuple[str, bool]]:
+    """Yield what Telegram marked as commands, and whether only invisible characters stand before it."""
+    units = text.encode("utf-16-le")  # offsets count UTF-16 code units
+    for entity in entities if isinstance(entities, list) else ():
+        if not isinstance(entity, dict) or entity.get("type") != "bot_command":
+            continue
+        begin, length = entity.get("offset"), entity.get("length")
+        if type(begin) is not int or type(length) is not int or not 0 <= begin < begin + length <= len(units) // 2:
+            continue
+        before, marked = (
+            part.decode("utf-16-le", errors="ignore") for part in (units[: 2 * begin], units[2 * begin :][: 2 * length])
+        )
+        if found := COMMAND.match(marked):
+            yield found[1].lower().rstrip("_"), not _plain(before)
+
+
+def _plain(text: str) -> str:
+    """Return a text without what cannot be seen at its head or within it, full-width forms as plain ones."""
+    shown = (c for c in unicodedata.normalize("NFKC", text[:256]) if unicodedata.category(c) not in {"Cf", "Mn"})
+    return "".join(shown).lstrip()
+
+
+def _message_id(message: dict[str, Any]) -> int:
+    message_id = message.get("message_id")
+    return message_id if _is_id(message_id) else 0
 
 
 def _seconds(media: object) -> int:

@@ -76,7 +76,7 @@ class LoggedDecision:
         planned_probability: with which a decision like this one got a record at all, (0, 1]; see `explored`.
         sent: the arm. One whose sending failed counts as sent: it is the decision that is judged.
         sent_probability: with which the arm was drawn as `sent`, (0, 1).
-        returned: came back within 7 days, and not to leave for good: who presses "stop" has come back to do so.
+        returned: came back by themselves within 7 days, and did not leave for good.
         lost: blocked the bot or opted out within 7 days.
         covariate: probability [0, 1] of coming back without a message, as predicted when planned.
     """

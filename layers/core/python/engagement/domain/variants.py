@@ -9,30 +9,43 @@ KDD 2020):
 - no eligible text is chosen with less than `EXPLORATION`, so that the log can judge any other policy
   (`domain.policy_value`) and a text whose time has come is noticed.
 
+What a text is worth is P(answered by themselves) - 5 P(stop or block) - P(not now): a text that makes people press a
+button is not a good one for that (R91).
+
 The probability of being the best is not sampled but computed, and the choice is drawn from the computed numbers by the
 seed: the probability on record is therefore the very one that the choice was made with, and the same question gets the
 same answer. Of the posteriors only that computation is approximate (Beta by a normal on the angular scale, 24 points
-each); an error there changes which text is favoured by how much, never the truth of the record.
+each, and three for what presses cost); an error there changes which text is favoured by how much, never the truth of
+the record.
 """
 
 import math
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from statistics import NormalDist
+from typing import Self
 
 from engagement.domain.experiment import draw
+from engagement.domain.uplift import BLOCK_COST
 
 EVEN_UNTIL = 1_000
 """Sends of a type's texts together: of four texts answered at about 20 %, that tells 10 points apart (power 80 %)."""
 EXPLORATION = 0.05
 """Of each eligible text: 1,000 sends then hold 50 of each, what `policy_value` needs at least."""
+STOP_COST = BLOCK_COST
+"""Answers that a stop or a block costs, as a message's worth has it (`domain.uplift`)."""
+NOT_NOW_COST = 1.0
+"""Answers that a "not now" costs: it takes away at least one later message of the type."""
 FATIGUE = 0.10
 """Share of the response rate that the same text loses when it is repeated at once."""
 RECOVERY_DAYS = 15.0
 """Half-life of that; the paper's."""
 
+_HERMITE = ((-math.sqrt(3), 1 / 6), (0.0, 2 / 3), (math.sqrt(3), 1 / 6))
+"""Three points and weights that stand for a standard normal."""
+_CERTAIN = ((0.0, 1.0),)
 _NODES = tuple(NormalDist().inv_cdf((point + 0.5) / 24) for point in range(24))
 
 
@@ -42,11 +55,15 @@ class Performance:
 
     Attributes:
         sends: messages sent, by template name; a name that is missing was never sent.
-        responses: those that were answered within 24 h.
+        responses: those that were answered within 24 h, by somebody who wrote by themselves (R90).
+        stops: those after which their user ended messages, of the type or all, or blocked the bot.
+        not_nows: those under which "not now" was pressed.
     """
 
     sends: Mapping[str, int] = field(default_factory=dict)
     responses: Mapping[str, int] = field(default_factory=dict)
+    stops: Mapping[str, int] = field(default_factory=dict)
+    not_nows: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,45 +110,116 @@ def probabilities(
 
 
 def _best(names: Sequence[str], performance: Performance, days_since: Mapping[str, float]) -> list[float]:
-    """Return each text's probability of being the one that this person answers likeliest."""
-    prior_failures = _prior_failures(performance)
-    posteriors = [
-        _posterior(
-            1 + performance.responses.get(name, 0),
-            prior_failures + performance.sends.get(name, 0) - performance.responses.get(name, 0),
-            _freshness(days_since.get(name)),
-        )
-        for name in names
-    ]
+    """Return each text's probability of being the one that is worth most for this person."""
+    prior = _Prior.of(performance)
+    beliefs = [_Belief.of(name, performance, prior, _freshness(days_since.get(name))) for name in names]
+    # While nobody has pressed anything, angles compare as the rates do that they stand for.
+    angle = _angle if any(belief.cost for belief in beliefs) else _same
+    rate = _rate if angle is _angle else _same
+    shapes = [(belief.centre, 1 / (belief.spread * math.sqrt(2)), belief.costs()) for belief in beliefs]
     chances = []
-    for index, (centre, spread) in enumerate(posteriors):
-        # cdf(x) of a normal is (1 + erf((x - centre) / spread / sqrt(2))) / 2; the halves cancel in the division below.
-        others = [
-            (middle, 1 / (width * math.sqrt(2))) for middle, width in posteriors[:index] + posteriors[index + 1 :]
-        ]
+    for index, belief in enumerate(beliefs):
+        others = shapes[:index] + shapes[index + 1 :]
         chance = 0.0
-        for node in _NODES:
-            at = centre + spread * node
-            below = 1.0
-            for middle, scale in others:
-                below *= 1 + math.erf((at - middle) * scale)
+        for worth, weight in belief.points(rate):
+            below = weight
+            for centre, scale, costs in others:
+                # cdf(x) of a normal is (1 + erf((x - centre) * scale)) / 2; the halves cancel in the division below.
+                below *= sum([part * (1 + math.erf((angle(worth + cost) - centre) * scale)) for cost, part in costs])
             chance += below
         chances.append(chance)
     total = sum(chances)
     return [chance / total for chance in chances]
 
 
-def _prior_failures(performance: Performance) -> float:
-    """Return b of Beta(1, b), whose mean is the rate of all texts: a new one may be twice as good, hardly ten times."""
-    sends, responses = sum(performance.sends.values()), sum(performance.responses.values())
-    return max((sends - responses + 1) / (responses + 1), 1.0)
+@dataclass(frozen=True, slots=True)
+class _Prior:
+    """What a text is taken for that nothing is known of: like all of its type together, in so few messages.
+
+    Attributes:
+        size: messages it counts for.
+        response: share of them that are answered.
+        stop: share of them after which somebody stops.
+        not_now: share of them under which "not now" is pressed.
+    """
+
+    size: float
+    response: float
+    stop: float
+    not_now: float
+
+    @classmethod
+    def of(cls, performance: Performance) -> Self:
+        """Read it off all texts: of one answer, so that a new text may be twice as good, hardly ten times."""
+        sends = sum(performance.sends.values())
+        responses, stops = sum(performance.responses.values()), sum(performance.stops.values())
+        size = 1 + max((sends - responses + 1) / (responses + 1), 1.0)
+        many = max(sends, 1)
+        return cls(size, 1 / size, stops / many, sum(performance.not_nows.values()) / many)
 
 
 def _freshness(days: float | None) -> float:
     return 1.0 if days is None else 1 - FATIGUE * 0.5 ** (max(days, 0.0) / RECOVERY_DAYS)
 
 
-def _posterior(responses: float, failures: float, freshness: float) -> tuple[float, float]:
-    """Return mean and standard deviation of arcsin(sqrt(rate * freshness)), where Beta posteriors are nearly normal."""
-    median = (responses - 1 / 3) / (responses + failures - 2 / 3)
-    return math.asin(math.sqrt(median * freshness)), 0.5 / math.sqrt(responses + failures)
+@dataclass(frozen=True, slots=True)
+class _Belief:
+    """What one more message with a text is believed to be worth, in answers.
+
+    Attributes:
+        centre: mean of arcsin(sqrt(response rate)), on whose scale a Beta posterior is nearly normal.
+        spread: standard deviation of that.
+        cost: mean of what stops and "not now" take away.
+        doubt: standard deviation of that; 0 where nobody has pressed either under any text of the type.
+    """
+
+    centre: float
+    spread: float
+    cost: float
+    doubt: float
+
+    @classmethod
+    def of(cls, name: str, performance: Performance, prior: _Prior, freshness: float) -> Self:
+        """Add what is known of a text to what is known of all."""
+        sends, responses = performance.sends.get(name, 0), performance.responses.get(name, 0)
+        messages = prior.size + sends
+        median = (prior.size * prior.response + responses - 1 / 3) / (messages - 2 / 3)
+        stopped = (prior.size * prior.stop + performance.stops.get(name, 0)) / messages
+        put_off = (prior.size * prior.not_now + performance.not_nows.get(name, 0)) / messages
+        variance = STOP_COST**2 * stopped * (1 - stopped) + NOT_NOW_COST**2 * put_off * (1 - put_off)
+        return cls(
+            centre=math.asin(math.sqrt(median * freshness)),
+            spread=0.5 / math.sqrt(messages),
+            cost=STOP_COST * stopped + NOT_NOW_COST * put_off,
+            doubt=math.sqrt(variance / (messages + 1)),
+        )
+
+    def costs(self) -> list[tuple[float, float]]:
+        """Return what may be taken away, and the weights: points that stand for the whole belief."""
+        return [(self.cost + self.doubt * off, weight) for off, weight in (_HERMITE if self.doubt else _CERTAIN)]
+
+    def points(self, rate: Callable[[float], float]) -> Iterator[tuple[float, float]]:
+        """Yield worths and their weights, likewise.
+
+        Args:
+            rate: what an angle stands for.
+        """
+        costs = self.costs()
+        for node in _NODES:
+            answered = rate(self.centre + self.spread * node)
+            for cost, weight in costs:
+                yield answered - cost, weight
+
+
+def _same(angle: float) -> float:
+    return angle
+
+
+def _angle(rate: float) -> float:
+    """Return arcsin(sqrt(rate)), mirrored below 0."""
+    return math.copysign(math.asin(math.sqrt(min(abs(rate), 1.0))), rate)
+
+
+def _rate(angle: float) -> float:
+    """Return the rate that `_angle` gives an angle for."""
+    return math.copysign(math.sin(min(abs(angle), math.pi / 2)) ** 2, angle)

@@ -15,8 +15,11 @@ from engagement.domain.census import BAND_EDGES
 from engagement.domain.confidence import Interval, wilson_interval
 from engagement.domain.lift import Effect, Lift, report
 from engagement.domain.outreach import OutreachState, OutreachType
+from engagement.domain.statistics import LEFT, PRESSES
 
 PLANNED = "planned"
+PRESSED = (*dict.fromkeys(PRESSES.values()), LEFT)
+"""What people press under a message, and leaving without a press; see `domain.statistics`."""
 AWARD = "award:"
 PERCENT = 100.0
 
@@ -63,9 +66,11 @@ class Analytics:
 
         Returns:
             period_days; overall_metrics and by_outreach_type with total_outreaches (planned), successful_sends,
-            total_responses, held_out, send_rate (of the planned) and response_rate (of the sent); template_performance
-            with sends, responses, response_rate and its 95 % interval for one look (Wilson); held_out; and lift, of
-            all users of the experiment whatever the period. JSON can hold it; what has no limit is None there.
+            total_responses, opened, not_now, stopped (by a button under the message) and left (blocked the bot or
+            stopped otherwise within a week), held_out, send_rate (of the planned) and response_rate (of the sent);
+            template_performance with sends, responses, response_rate and its 95 % interval for one look (Wilson),
+            not_now, stopped and left; held_out; and lift, of all users of the experiment whatever the period. JSON can
+            hold it; what has no limit is None there.
 
         Raises:
             ValueError: `days` is not positive.
@@ -194,6 +199,7 @@ def _performance(counts: Mapping[str, int], kinds: list[str]) -> dict[str, Any]:
         "total_outreaches": planned,
         "successful_sends": sent,
         "total_responses": responses,
+        **{what: count(what) for what in PRESSED},
         "held_out": count(OutreachState.HELD_OUT),
         "send_rate": _percent(sent, planned),
         "response_rate": _percent(responses, sent),
@@ -210,6 +216,7 @@ def _templates(counts: Mapping[str, int]) -> dict[str, dict[str, Any]]:
             "responses": (responses := counts.get(f"{OutreachState.RESPONDED}@{name}", 0)),
             "response_rate": _percent(responses, many),
             "interval": [PERCENT * limit for limit in wilson_interval(responses, many)],
+            **{what: counts.get(f"{what}@{name}", 0) for what in PRESSED},
         }
         for name, many in sorted(sends.items(), key=lambda item: (-item[1], item[0]))
     }

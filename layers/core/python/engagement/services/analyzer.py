@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from engagement.domain.consequences import Consequences, asks_for_scoring, in_parts, recent_from
 from engagement.domain.due import DuePattern
 from engagement.domain.gate import Reason
-from engagement.domain.interaction import Interaction
+from engagement.domain.interaction import Control, Interaction, by_themselves
 from engagement.domain.outreach import OutreachType
 from engagement.domain.pattern import EMPTY, Pattern, fold, last_seen
 from engagement.domain.pattern_bytes import decode
@@ -83,6 +83,14 @@ class ProfileReader(Protocol):
         ...
 
 
+class Eraser(Protocol):
+    """Erases users; see `services.erasing`."""
+
+    def erase(self, bot_id: int, user_id: int, at: datetime) -> int:
+        """Erase everything up to a time; return how many items are gone."""
+        ...
+
+
 class InteractionReader(Protocol):
     """Reads an interaction from the image that a stream carries."""
 
@@ -117,6 +125,8 @@ class LearningReport:
         awarded: milestones given.
         planned: outreach planned for users whose interactions called for it.
         answered: exposures that an interaction was the first answer to.
+        pressed: buttons under outreach that were pressed for the first time.
+        swept: items of users who asked to be erased that are gone.
         asked: users who are to be scored at once.
         refused: messages that were called for and are not planned, by reason.
         failed_at: sequence of the first record that is not dealt with; None when all are. Everything from it on
@@ -132,6 +142,8 @@ class LearningReport:
     awarded: int = 0
     planned: int = 0
     answered: int = 0
+    pressed: int = 0
+    swept: int = 0
     asked: int = 0
     refused: dict[str, int] = field(default_factory=dict)
     failed_at: str | None = None
@@ -146,6 +158,7 @@ class LearningReport:
             "MilestonesAwarded": self.awarded,
             "OutreachPlanned": self.planned,
             "OutreachAnswered": self.answered,
+            "ButtonsPressed": self.pressed,
             "ScoringAsked": self.asked,
         }
 
@@ -178,6 +191,7 @@ class EngagementAnalyzer[S: StoredPattern]:
         scores: ScoreStore,
         profiles: ProfileReader,
         reactions: Reactions | None = None,
+        eraser: Eraser | None = None,
     ) -> None:
         """Take what it works with.
 
@@ -186,11 +200,13 @@ class EngagementAnalyzer[S: StoredPattern]:
             scores: where scores are kept.
             profiles: where profiles are kept.
             reactions: what is done about new interactions besides folding and counting them; None does nothing.
+            eraser: erases those who ask for it; None leaves them to the housekeeper.
         """
         self._patterns = patterns
         self._scores = scores
         self._profiles = profiles
         self._reactions = reactions
+        self._eraser = eraser
 
     def learn(self, records: Sequence[StreamRecord], read: InteractionReader) -> LearningReport:
         """Fold a batch of the stream into the patterns of its users, each read once and written at most once.
@@ -222,7 +238,10 @@ class EngagementAnalyzer[S: StoredPattern]:
     def update_user_behavior_patterns(
         self, interactions: Iterable[Interaction], report: LearningReport | None = None
     ) -> Pattern:
-        """Fold one user's interactions into their pattern, known or new, and return it.
+        """Fold what one user did by themselves into their pattern, known or new, and return it.
+
+        What they said by a button or command of ours is no activity (R90): it is counted apart, and who asked to be
+        erased is erased here, where patterns are written, so that the two do not race.
 
         Args:
             interactions: one user's, at least one, in any order.
@@ -234,10 +253,19 @@ class EngagementAnalyzer[S: StoredPattern]:
         """
         report = report if report is not None else LearningReport()
         fresh = sorted(interactions, key=lambda interaction: interaction.occurred_at)
+        self._obey([interaction for interaction in fresh if not by_themselves(interaction)], report)
+        own = [interaction for interaction in fresh if by_themselves(interaction)]
         pattern = EMPTY
-        for part in in_parts(fresh):
-            pattern = self._update(part, fresh[-1], report)
+        for part in in_parts(own):
+            pattern = self._update(part, own[-1], report)
         return pattern
+
+    def _obey(self, controls: Sequence[Interaction], report: LearningReport) -> None:
+        if self._reactions is not None:
+            report.pressed += self._reactions.press(controls)
+        for asked in controls:
+            if asked.control is Control.FORGET and self._eraser is not None:
+                report.swept += self._eraser.erase(asked.bot_id, asked.user_id, asked.occurred_at)
 
     def _update(self, fresh: Sequence[Interaction], newest: Interaction, report: LearningReport) -> Pattern:
         bot_id, user_id = newest.bot_id, newest.user_id

@@ -35,6 +35,22 @@ class Settler(Protocol):
         ...
 
 
+class Sweeping(Protocol):
+    """Sweeps erased users away; see `services.erasing`."""
+
+    def sweep_due(self, now: datetime, remaining_seconds: Callable[[], float]) -> int:
+        """Return how many items are gone."""
+        ...
+
+
+class Keeper(Protocol):
+    """Sees to it that what is kept has an end; see `services.erasing`."""
+
+    def look(self, now: datetime, remaining_seconds: Callable[[], float]) -> int:
+        """Return how many users were erased."""
+        ...
+
+
 class WebhookReader(Protocol):
     """Asks Telegram; see `clients.telegram`."""
 
@@ -74,6 +90,8 @@ class HousekeepingReport:
         expired: outreach that was not sent in time.
         swept_unknown: outreach whose sender died while sending: it may be out, and counts as sent.
         released: outreach whose sender died before sending: scheduled again.
+        swept: items of erased users that are gone.
+        ended: users erased because they were last here too long ago.
         settled: exposures whose outcomes were added up.
         response_rate: share of the delivered among them that were answered within a day; None where none was.
         pending_updates: updates that wait at Telegram; None where it could not be asked.
@@ -87,6 +105,8 @@ class HousekeepingReport:
     expired: int
     swept_unknown: int
     released: int
+    swept: int
+    ended: int
     settled: int
     response_rate: float | None
     pending_updates: int | None
@@ -110,6 +130,7 @@ class HousekeepingReport:
             "OutreachExpired": self.expired,
             "OutreachSweptUnknown": self.swept_unknown,
             "OutreachSettled": self.settled,
+            "UsersExpired": self.ended,
             "WebhookUnhealthy": int(bool(self.faults)),
             "PendingUpdates": self.pending_updates or 0,
         }
@@ -130,6 +151,8 @@ class Housekeeping:
         self,
         outreach: Sweeper,
         settling: Settler,
+        eraser: Sweeping,
+        keeping: Keeper,
         connect: Callable[[], WebhookReader],
         webhook_url: str,
         watch: Watch,
@@ -139,12 +162,16 @@ class Housekeeping:
         Args:
             outreach: settles outreach that was left behind.
             settling: adds up what came of the rest.
+            eraser: sweeps once more what erased users had left.
+            keeping: erases whoever was last here too long ago.
             connect: takes the bot's token and returns who asks Telegram; called anew for each tick.
             webhook_url: where updates should go.
             watch: what it takes to judge the serving model.
         """
         self._outreach = outreach
         self._settling = settling
+        self._eraser = eraser
+        self._keeping = keeping
         self._connect = connect
         self._webhook_url = webhook_url
         self._watch = watch
@@ -159,6 +186,9 @@ class Housekeeping:
         Raises:
             StoreUnavailableError: DynamoDB is in trouble.
         """
+        # First: somebody's word waits for it.
+        swept = self._eraser.sweep_due(tick.now, remaining_seconds)
+        ended = self._keeping.look(tick.now, remaining_seconds)
         moved = self._outreach.sweep(tick.now, remaining_seconds)
         pending, found, last_error = self._look_at_webhook(tick.now)
         health, card_error = self._look_at_model(tick.now)
@@ -168,6 +198,8 @@ class Housekeeping:
             expired=moved.get(OutreachState.EXPIRED, 0),
             swept_unknown=moved.get(OutreachState.UNKNOWN, 0),
             released=moved.get(OutreachState.SCHEDULED, 0),
+            swept=swept,
+            ended=ended,
             settled=came.get("settled", 0),
             response_rate=came.get("responded", 0) / came["delivered"] if came.get("delivered") else None,
             pending_updates=pending,

@@ -17,7 +17,6 @@ from engagement.domain.interaction import SentimentType
 from engagement.domain.outreach import Arm, Outreach, OutreachState, OutreachType, iso_week
 from engagement.domain.pattern import EMPTY, Pattern, last_seen
 from engagement.domain.planning import (
-    PRIVATE_TOPICS,
     SILENCE,
     VALID_FOR,
     Candidate,
@@ -34,7 +33,7 @@ from engagement.domain.scores import rule_scores
 from engagement.domain.templates import VALUES
 from engagement.domain.tick import Tick
 from engagement.domain.timing import hour_shares
-from engagement.domain.topics import CATALOGUE
+from engagement.domain.topics import CATALOGUE, PRIVATE_TOPICS
 from engagement.services.planner import Planner
 from engagement.services.sending import MARGIN_SECONDS, DeliveryReport, Run, StopReason
 from engagement.services.transport import OutreachStore, Transport

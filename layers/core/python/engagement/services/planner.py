@@ -7,7 +7,7 @@ those who will be held out, and what is drawn is kept on the outreach with its p
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from threading import Lock
@@ -21,6 +21,7 @@ from engagement.domain.planning import AT_ONCE, Candidate
 from engagement.domain.profile import Profile
 from engagement.domain.quiet import IsOpen, open_hours
 from engagement.domain.scores import rule_scores
+from engagement.domain.statistics import LEFT
 from engagement.domain.templates import Texts
 from engagement.domain.uplift import explored, explores, row_of, value
 from engagement.domain.variants import Choice, Performance, choose
@@ -49,13 +50,13 @@ def recent_performance(counters: Counters, bot_id: int, now: datetime) -> Perfor
     Raises:
         StoreUnavailableError: DynamoDB is in trouble.
     """
-    found = {"sent": Counter[str](), "responded": Counter[str]()}
+    found: dict[str, Counter[str]] = {event: Counter() for event in ("sent", "responded", "stopped", LEFT, "not_now")}
     for counts in counters.of_days(bot_id, now.date() - PERFORMANCE_DAYS * DAY, now.date()).values():
         for name, count in counts.items():
             event, _, template = name.partition("@")
             if template and event in found:
                 found[event][template] += count
-    return Performance(found["sent"], found["responded"])
+    return Performance(found["sent"], found["responded"], found["stopped"] + found[LEFT], found["not_now"])
 
 
 class Planner:
@@ -185,9 +186,12 @@ def _of_type(performance: Performance | None, outreach_type: OutreachType) -> Pe
     if performance is None:
         return None
     of_type = f"{outreach_type}."
+
+    def kept(counts: Mapping[str, int]) -> dict[str, int]:
+        return {name: count for name, count in counts.items() if name.startswith(of_type)}
+
     return Performance(
-        {name: count for name, count in performance.sends.items() if name.startswith(of_type)},
-        {name: count for name, count in performance.responses.items() if name.startswith(of_type)},
+        kept(performance.sends), kept(performance.responses), kept(performance.stops), kept(performance.not_nows)
     )
 
 

@@ -4,7 +4,8 @@ Every award is given in the transaction of the pattern that earned it, so that a
 several milestones reached at once only the most difficult is celebrated; of several messages called for at once only
 the one with the highest priority that the gate allows is planned. What is left uncelebrated stays so.
 
-Nothing is celebrated that was reached by what happened before the milestone was in force, or more than a day before
+Nothing is celebrated that says no more than that somebody has come (R104), that was reached by what happened before
+the milestone was in force, or more than a day before
 the user's newest interaction (a replay, or a delivery that came late): it is awarded with its points, in silence. Nor
 is anything planned for somebody whose profile comes with this very pattern: nobody asked them yet.
 """
@@ -17,13 +18,14 @@ from typing import Protocol
 
 from engagement.domain.consequences import answers, without_recent
 from engagement.domain.gate import Reason
-from engagement.domain.interaction import Interaction
+from engagement.domain.interaction import Control, Exposure, Interaction
 from engagement.domain.milestones import Award, Milestone, clock_of, newly_reached, reached
 from engagement.domain.outreach import Outreach
 from engagement.domain.pattern import Pattern
 from engagement.domain.planning import Candidate, celebration_candidate, mood_candidate
 from engagement.domain.population import BUNDLED
 from engagement.domain.profile import Awaiting, Profile
+from engagement.domain.statistics import PRESSES
 
 MOST_AWARDS = 50
 """In one write, which holds 100 items; who reaches more at once gets the others with their next interaction."""
@@ -58,6 +60,10 @@ class AnswerLedger(Protocol):
 
     def answer(self, bot_id: int, user_id: int, awaiting: Awaiting, at: datetime) -> bool:
         """Keep a user's first interaction after an exposure, unless an earlier one is known; say whether it was new."""
+        ...
+
+    def press(self, bot_id: int, user_id: int, about: Exposure, control: Control, at: datetime) -> bool:
+        """Keep the first press of a kind of button under an outreach, and count it; say whether it was the first."""
         ...
 
 
@@ -101,6 +107,18 @@ class Reactions:
             for awaiting, at in answers(profile.awaiting, before, fresh)
         )
 
+    def press(self, controls: Sequence[Interaction]) -> int:
+        """Keep and count the presses of buttons under outreach among a user's interactions; return how many are new.
+
+        Raises:
+            StoreUnavailableError: DynamoDB is in trouble.
+        """
+        return sum(
+            self._outreaches.press(pressed.bot_id, pressed.user_id, pressed.about, pressed.control, pressed.occurred_at)
+            for pressed in controls
+            if pressed.about is not None and pressed.control in PRESSES
+        )
+
     def awarded(self, bot_id: int, user_id: int) -> frozenset[str]:
         """Return the names of a user's awards, for a pattern that was lost and does not know of them.
 
@@ -137,7 +155,8 @@ class Reactions:
         news = [
             milestone
             for milestone in found
-            if not reached(milestone, without_recent(before, fresh, max(since, milestone.seeded_at or since)), clock)
+            if milestone.celebrated
+            and not reached(milestone, without_recent(before, fresh, max(since, milestone.seeded_at or since)), clock)
         ]
         called_for = [
             celebration_candidate(m.milestone_name, m.display_name, m.difficulty_level, now) for m in news[:1]

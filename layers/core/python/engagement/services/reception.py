@@ -1,18 +1,21 @@
 """The webhook's one use case: an update in; the interaction, the profile and the reply out."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
-from engagement.domain import callbacks
-from engagement.domain.analysis import analyse
+from engagement.domain.analysis import analyse, is_sensitive, without_sensitive
+from engagement.domain.attention import Attention, AttentionReason
+from engagement.domain.callbacks import Press, is_ours
+from engagement.domain.crisis import speaks_of_crisis
 from engagement.domain.flood import FloodLimit
-from engagement.domain.interaction import Interaction
-from engagement.domain.outreach import OutreachType
-from engagement.domain.profile import SNOOZE, Consent, Profile
+from engagement.domain.interaction import OWN_COMMANDS, Control, Interaction
+from engagement.domain.outcomes import RESPONSE
+from engagement.domain.outreach import Outreach, OutreachKey, OutreachState, OutreachType
+from engagement.domain.profile import Profile, SensitiveBasis, allows_sensitive
 from engagement.domain.replies import Replies, Reply
+from engagement.domain.stop_words import is_stop
 from engagement.domain.update import (
     ButtonPressed,
     Contact,
@@ -23,13 +26,14 @@ from engagement.domain.update import (
     dead_letter,
     read_update,
 )
-from engagement.domain.zone import is_zone
 from engagement.errors import BadUpdateError
 
-CELEBRATIONS = frozenset({OutreachType.MILESTONE_CELEBRATION, OutreachType.ACHIEVEMENT_UNLOCK})
-"""Their useful button shows the user's progress."""
 BUTTON_LIFETIME = timedelta(seconds=150)
-"""How long Telegram takes an answer to a button press."""
+"""How long Telegram takes an answer to a button press, and delivers the press again."""
+LATE = timedelta(minutes=1)
+"""A message that comes so much later than it was written may be one of somebody who was erased meanwhile."""
+SUPPORT = OutreachType.MOOD_SUPPORT
+REACHED = frozenset({OutreachState.SENT, OutreachState.RESPONDED, OutreachState.UNKNOWN})
 
 
 class InteractionStore(Protocol):
@@ -51,44 +55,50 @@ class ProfileStore(Protocol):
         """Read one consistently."""
         ...
 
-    def record_consent(
-        self, bot_id: int, user_id: int, consent: Consent, at: datetime, contact: Contact | None = None
-    ) -> bool:
-        """Keep the user's answer, unless they gave a newer one."""
-        ...
-
-    def record_consent_ml(
-        self, bot_id: int, user_id: int, *, granted: bool, at: datetime, contact: Contact | None = None
-    ) -> bool:
-        """Keep whether models may be trained on what the user did, unless they gave a newer answer."""
-        ...
-
-    def record_consent_llm(
-        self, bot_id: int, user_id: int, *, granted: bool, at: datetime, contact: Contact | None = None
-    ) -> bool:
-        """Keep whether a language model may be told of the user, unless they gave a newer answer."""
-        ...
-
-    def opt_out(self, bot_id: int, user_id: int, at: datetime, contact: Contact | None = None) -> bool:
-        """End outreach to the user."""
-        ...
-
-    def opt_in(self, bot_id: int, user_id: int, at: datetime, contact: Contact | None = None) -> bool:
-        """Take an opt-out back."""
-        ...
-
-    def snooze(self, bot_id: int, user_id: int, until: datetime, at: datetime, contact: Contact | None = None) -> bool:
-        """Hold outreach to the user back for a while."""
-        ...
-
-    def set_zone(self, bot_id: int, user_id: int, zone: str, at: datetime, contact: Contact | None = None) -> bool:
-        """Keep the time zone the user set, unless they set another later."""
+    def note_crisis(self, bot_id: int, user_id: int, at: datetime, contact: Contact | None = None) -> bool:
+        """Keep that the user wrote words of crisis."""
         ...
 
     def set_blocked(
         self, bot_id: int, user_id: int, *, blocked: bool, at: datetime, contact: Contact | None = None
     ) -> bool:
         """Keep a block or an unblock, unless a newer event said otherwise."""
+        ...
+
+
+class TombstoneReader(Protocol):
+    """Who was erased; see `store.tombstones`."""
+
+    def erased_at(self, bot_id: int, user_id: int) -> datetime | None:
+        """Return when a user was erased; None if they were not."""
+        ...
+
+
+class AttentionStore(Protocol):
+    """What a person must look at; see `store.attentions`."""
+
+    def add(self, bot_id: int, attention: Attention) -> None:
+        """Keep one."""
+        ...
+
+
+class OutreachReader(Protocol):
+    """The send ledger; see `store.outreaches`."""
+
+    def get(self, key: OutreachKey) -> Outreach | None:
+        """Read one consistently."""
+        ...
+
+
+class Word(Protocol):
+    """Obeys what users say by commands and buttons of ours; see `services.users_word`."""
+
+    def command(self, update: MessageSent, now: datetime) -> Reply | None:
+        """Do what a command says."""
+        ...
+
+    def press(self, update: ButtonPressed, press: Press, at: datetime) -> Reply:
+        """Do what a button says."""
         ...
 
 
@@ -124,12 +134,29 @@ class Receipt:
         update_id: Telegram's id of the update; None where it could not be read.
         reason: a code, safe to log, of why it was ignored or dead-lettered.
         reply: a method for Telegram to execute; None for an empty answer.
+        control: the button or command of ours that it was; None where it was none.
+        handed_over: why a person must look at it; None where nobody must.
     """
 
     outcome: Outcome
     update_id: int | None = None
     reason: str | None = None
     reply: Reply | None = None
+    control: Control | None = None
+    handed_over: AttentionReason | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stores:
+    """Where the reception keeps and finds things."""
+
+    interactions: InteractionStore
+    profiles: ProfileStore
+    dead_letters: DeadLetterStore
+    tombstones: TombstoneReader
+    attentions: AttentionStore
+    outreaches: OutreachReader | None = None
+    """None where support is not sent: then nobody answers it."""
 
 
 class Reception:
@@ -142,31 +169,28 @@ class Reception:
     def __init__(
         self,
         bot_id: int,
-        interactions: InteractionStore,
-        profiles: ProfileStore,
-        dead_letters: DeadLetterStore,
+        stores: Stores,
+        word: Word,
         replies: Replies,
         flood_limit: FloodLimit,
-        progress: Callable[[int, datetime], str] | None = None,
+        operator_chat_id: int = 0,
     ) -> None:
         """Take what it works with.
 
         Args:
             bot_id: the bot.
-            interactions: where they are kept.
-            profiles: where they are kept.
-            dead_letters: where they are kept.
+            stores: where things are kept.
+            word: obeys what users say by commands and buttons of ours.
             replies: what this deployment says.
             flood_limit: how many interactions of one user are stored.
-            progress: says of a user, at a time, how far their next milestones are: plain text, a line each.
+            operator_chat_id: where messages are forwarded that a person must look at; 0 is nowhere.
         """
         self._bot_id = bot_id
-        self._interactions = interactions
-        self._profiles = profiles
-        self._dead_letters = dead_letters
+        self._stores = stores
+        self._word = word
         self._replies = replies
         self._flood_limit = flood_limit
-        self._progress = progress
+        self._operator_chat_id = operator_chat_id
 
     def receive(self, body: bytes, arrived_at: datetime) -> Receipt:
         """Receive one update.
@@ -177,12 +201,13 @@ class Reception:
 
         Raises:
             StoreUnavailableError: DynamoDB is in trouble; the update must be delivered again.
+            SecretUnavailableError: the key of our buttons cannot be read; likewise.
         """
         try:
             update = read_update(body, arrived_at)
         except BadUpdateError as error:
             letter = dead_letter(body, error.reason)
-            self._dead_letters.add(letter, arrived_at)
+            self._stores.dead_letters.add(letter, arrived_at)
             return Receipt(Outcome.DEAD_LETTER, letter.update_id, letter.reason)
         match update:
             case MessageSent():
@@ -190,7 +215,7 @@ class Reception:
             case ButtonPressed():
                 return self._button(update, arrived_at)
             case StatusChanged():
-                self._profiles.set_blocked(
+                self._stores.profiles.set_blocked(
                     self._bot_id, update.user_id, blocked=update.blocked, at=update.occurred_at, contact=update.contact
                 )
                 return Receipt(Outcome.STATUS, update.update_id)
@@ -198,83 +223,96 @@ class Reception:
                 return Receipt(Outcome.IGNORED, update.update_id, update.reason)
 
     def _message(self, update: MessageSent, arrived_at: datetime) -> Receipt:
-        reply = None
+        if arrived_at - update.occurred_at > LATE and self._was_erased(update.user_id, update.occurred_at):
+            return Receipt(Outcome.IGNORED, update.update_id, "erased")
+        control, reply = _control(update), None
         # An edit into a command is no command; commands that are not ours are the bot's own business.
-        match None if update.edited else update.command:
-            case "start":
-                self._profiles.opt_in(self._bot_id, update.user_id, update.occurred_at, update.contact)
-                reply = self._replies.welcome(update.contact)
-            case "stop":
-                # Before anything else can fail: this is the one message that must not be lost.
-                self._profiles.opt_out(self._bot_id, update.user_id, update.occurred_at, update.contact)
-                reply = self._replies.stopped(update.contact)
-            case "privacy":
-                profile = self._profiles.get(self._bot_id, update.user_id)
-                reply = self._replies.privacy(update.contact, profile)
-            case "timezone":
-                reply = self._zone(update, arrived_at)
-        return Receipt(self._record(update, arrived_at), update.update_id, reply=reply)
-
-    def _zone(self, update: MessageSent, now: datetime) -> Reply:
-        """Set the time zone that follows the command; where none does, say which one is set."""
-        _, *words = update.text.split()
-        if words:
-            zone = zone_named("_".join(words))
-            if zone is None:
-                return self._replies.unknown_zone(update.contact)
-            self._profiles.set_zone(self._bot_id, update.user_id, zone, update.occurred_at, update.contact)
-        profile = self._profiles.get(self._bot_id, update.user_id)
-        return self._replies.zone(update.contact, profile, now, changed=bool(words))
+        if not update.edited and control is Control.COMMAND:
+            reply = self._word.command(update, arrived_at)
+        elif not update.edited and control is Control.STOP_WORD:
+            reply = self._replies.stop_asked(update.contact, update.user_id)
+        # Beyond the flood limit, too: this must not be lost.
+        handed_over = self._hand_over(update, control)
+        if handed_over is not None:
+            # No machine answers this.
+            reply = self._replies.hand_over(update, self._operator_chat_id) if self._operator_chat_id else None
+        outcome = Outcome.SHED
+        if self._flood_limit.admit(update.user_id, arrived_at):
+            outcome = self._store(analyse(update, self._bot_id, store_text=self._replies.stores_text, control=control))
+        return Receipt(outcome, update.update_id, reply=reply, control=control, handed_over=handed_over)
 
     def _button(self, update: ButtonPressed, arrived_at: datetime) -> Receipt:
-        outcome = self._record(update, arrived_at)
-        if update.data not in callbacks.OURS:
-            return Receipt(outcome, update.update_id)
+        press = self._replies.signer.read(update.data, update.user_id)
+        control = press.control if press else Control.REFUSED if is_ours(update.data) else None
+        # Telegram dates no press: one that is delivered again after the user was erased would look new.
+        if self._was_erased(update.user_id, arrived_at - BUTTON_LIFETIME):
+            reply = self._replies.noted(update, "forgotten") if control is Control.FORGET else None
+            return Receipt(Outcome.IGNORED, update.update_id, "erased", reply=reply, control=control)
+        outcome = Outcome.SHED
+        if self._flood_limit.admit(update.user_id, arrived_at):
+            outcome = self._store(analyse(update, self._bot_id, store_text=False, control=control, press=press))
         pressed_at = update.occurred_at
         if outcome is Outcome.DUPLICATE:
-            # Telegram dates no button press. The time kept at the first delivery is its time for good: a redelivery
-            # that took its own would pass for a newer answer than one that was given in between.
-            known = self._interactions.get(self._bot_id, update.user_id, update.update_id)
+            # The time kept at the first delivery is its time for good: a redelivery that took its own would pass for a
+            # newer answer than one that was given in between.
+            known = self._stores.interactions.get(self._bot_id, update.user_id, update.update_id)
             pressed_at = known.occurred_at if known else pressed_at
-        reply = self._pressed(update, pressed_at)
+        reply = None
+        if press is not None:
+            reply = self._word.press(update, press, pressed_at)
+        elif control is Control.REFUSED:
+            reply = self._replies.noted(update, "button_old")
         is_late = arrived_at - pressed_at > BUTTON_LIFETIME
-        return Receipt(outcome, update.update_id, reply=None if is_late else reply)
+        return Receipt(outcome, update.update_id, reply=None if is_late else reply, control=control)
 
-    def _pressed(self, update: ButtonPressed, at: datetime) -> Reply:
-        """Do what a button of ours says."""
-        bot_id, user_id, contact = self._bot_id, update.user_id, update.contact
-        if update.data == callbacks.STOP:
-            self._profiles.opt_out(bot_id, user_id, at, contact)
-            return self._replies.stop_noted(update)
-        if update.data == callbacks.LATER:
-            self._profiles.snooze(bot_id, user_id, at + SNOOZE, at, contact)
-            return self._replies.later_noted(update)
-        if (outreach_type := callbacks.GONE_FOR.get(update.data)) is not None:
-            progress = self._progress(user_id, at) if self._progress and outreach_type in CELEBRATIONS else None
-            return self._replies.gone(update, outreach_type, progress)
-        if update.data in (callbacks.LEARNING_YES, callbacks.LEARNING_NO):
-            granted = update.data == callbacks.LEARNING_YES
-            self._profiles.record_consent_ml(bot_id, user_id, granted=granted, at=at, contact=contact)
-            return self._replies.learning_noted(update, self._profiles.get(bot_id, user_id))
-        if update.data in (callbacks.REWORDING_YES, callbacks.REWORDING_NO):
-            granted = update.data == callbacks.REWORDING_YES
-            self._profiles.record_consent_llm(bot_id, user_id, granted=granted, at=at, contact=contact)
-            return self._replies.rewording_noted(update, self._profiles.get(bot_id, user_id))
-        consent = Consent.DECLINED if update.data == callbacks.CONSENT_NO else Consent.GRANTED
-        self._profiles.record_consent(bot_id, user_id, consent, at, contact)
-        if update.data == callbacks.CONSENT_BOTH:
-            self._profiles.record_consent_ml(bot_id, user_id, granted=True, at=at, contact=contact)
-        return self._replies.consent_noted(update, self._profiles.get(bot_id, user_id))
+    def _store(self, interaction: Interaction) -> Outcome:
+        """Store an interaction, once; without what it tells of mood and private matters, where we may not keep that."""
+        asks_consent = self._replies.basis is SensitiveBasis.CONSENT
+        if asks_consent and is_sensitive(interaction):
+            profile = self._stores.profiles.get(self._bot_id, interaction.user_id)
+            if not allows_sensitive(profile, self._replies.basis):
+                interaction = without_sensitive(interaction)
+        return Outcome.STORED if self._stores.interactions.add(interaction) else Outcome.DUPLICATE
 
-    def _record(self, update: MessageSent | ButtonPressed, arrived_at: datetime) -> Outcome:
-        """Store the interaction, once, and within the flood limit; commands and buttons are obeyed beyond it."""
-        if not self._flood_limit.admit(update.user_id, arrived_at):
-            return Outcome.SHED
-        interaction = analyse(update, self._bot_id, store_text=self._replies.stores_text)
-        return Outcome.STORED if self._interactions.add(interaction) else Outcome.DUPLICATE
+    def _hand_over(self, update: MessageSent, control: Control | None) -> AttentionReason | None:
+        """Keep for a person what a person must look at: words of crisis, and what is answered to support (R103)."""
+        if speaks_of_crisis(update.text):
+            reason = AttentionReason.CRISIS
+            self._stores.profiles.note_crisis(self._bot_id, update.user_id, update.occurred_at, update.contact)
+        elif control is None and self._answers_support(update):
+            reason = AttentionReason.SUPPORT_ANSWERED
+        else:
+            return None
+        attention = Attention(
+            user_id=update.user_id, update_id=update.update_id, reason=reason, noticed_at=update.occurred_at
+        )
+        self._stores.attentions.add(self._bot_id, attention)
+        return reason
+
+    def _answers_support(self, update: MessageSent) -> bool:
+        """Say whether a message is the first one after support that reached the user within the last day."""
+        if self._stores.outreaches is None:
+            return False
+        profile = self._stores.profiles.get(self._bot_id, update.user_id)
+        for awaiting in profile.awaiting if profile else ():
+            if awaiting.campaign != SUPPORT or not awaiting.exposed_at < update.occurred_at <= (
+                awaiting.exposed_at + RESPONSE
+            ):
+                continue
+            key = OutreachKey(self._bot_id, update.user_id, awaiting.campaign, awaiting.period)
+            outreach = self._stores.outreaches.get(key)
+            if outreach is None or outreach.state not in REACHED:
+                continue
+            return outreach.returned_at is None or update.occurred_at <= outreach.returned_at
+        return False
+
+    def _was_erased(self, user_id: int, happened_at: datetime) -> bool:
+        erased_at = self._stores.tombstones.erased_at(self._bot_id, user_id)
+        return erased_at is not None and happened_at <= erased_at
 
 
-def zone_named(text: str) -> str | None:
-    """Return the IANA zone that somebody means, who may have typed it without capitals; None where there is none."""
-    typed = text[:64]
-    return next((name for name in (typed, typed.title(), typed.upper()) if is_zone(name)), None)
+def _control(update: MessageSent) -> Control | None:
+    """Return what a message is of ours: one of our commands, or a word for stop that is asked back."""
+    if update.command is not None:
+        return Control.COMMAND if update.command in OWN_COMMANDS else None
+    return Control.STOP_WORD if update.mentions_stop or is_stop(update.text) else None

@@ -1,4 +1,7 @@
-"""The operator's question whether the counters are right: everything is counted again from the items."""
+"""The operator's question whether the counters are right: everything is counted again from the items.
+
+And from what erased users had moved, which is all that is left of them; see `domain.erasure`.
+"""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -42,6 +45,14 @@ class CounterReader(Protocol):
 
     def lift(self, bot_id: int, experiment: str) -> Mapping[str, Counter[str]]:
         """Return the sums of an experiment's groups."""
+        ...
+
+    def gone_of_days(self, bot_id: int, first_day: date, last_day: date) -> Mapping[date, Counter[str]]:
+        """Return what erased users had moved of each day's counters."""
+        ...
+
+    def gone_of_lift(self, bot_id: int, experiment: str) -> Mapping[str, Counter[str]]:
+        """Return what erased users had moved of the sums of an experiment's groups."""
         ...
 
 
@@ -93,14 +104,18 @@ class Reconciler:
         for (day, name), count in moves.items():
             if day is None or first <= day <= last:
                 found.setdefault("gauges" if day is None else day.isoformat(), Counter())[name] = count
+        for day, counts in self._counters.gone_of_days(self._bot_id, first, last).items():
+            found.setdefault(day.isoformat(), Counter()).update(counts)
         known = {
             "gauges": self._counters.gauges(self._bot_id),
             **{day.isoformat(): counts for day, counts in self._counters.of_days(self._bot_id, first, last).items()},
         }
+        found |= {f"{experiment}/{group}": counts for (experiment, group), counts in sums.items()}
         for experiment in {experiment for experiment, _ in sums}:
             for group, counts in self._counters.lift(self._bot_id, experiment).items():
                 known[f"{experiment}/{group}"] = counts
-        found |= {f"{experiment}/{group}": counts for (experiment, group), counts in sums.items()}
+            for group, counts in self._counters.gone_of_lift(self._bot_id, experiment).items():
+                found.setdefault(f"{experiment}/{group}", Counter()).update(counts)
         names = {(where, name) for counted in (known, found) for where, counts in counted.items() for name in counts}
         return Reconciliation(compared=len(names), differences=tuple(_differences(names, known, found)))
 
@@ -109,8 +124,8 @@ def _moves(record: Record) -> Moves:
     match record:
         case CountedPattern(pattern, churn_14d):
             return joined(activity_moves(EMPTY, pattern), {} if churn_14d is None else band_moves(None, churn_14d))
-        case CountedOutreach(outreach):
-            return outreach_moves(outreach)
+        case CountedOutreach(outreach, outcomes):
+            return outreach_moves(outreach, outcomes)
         case CountedAward(milestone, awarded_at):
             return award_moves([milestone], awarded_at)
 

@@ -19,12 +19,13 @@ from enum import StrEnum
 from threading import Lock
 from typing import Any
 
-from engagement.domain import gate, templates
+from engagement.domain import gate, helplines, templates
+from engagement.domain.callbacks import exposure_ref
 from engagement.domain.delivery import Delivery, DeliveryOutcome
 from engagement.domain.enhancement import Enhanced
 from engagement.domain.gate import Charge, Policy, Reason
 from engagement.domain.outcomes import expose
-from engagement.domain.outreach import Commit, Outreach, OutreachKey, OutreachState
+from engagement.domain.outreach import Commit, Outreach, OutreachKey, OutreachState, OutreachType
 from engagement.domain.pacing import Pacer
 from engagement.domain.pattern import EMPTY, Pattern
 from engagement.domain.planning import Candidate, is_still_needed
@@ -339,7 +340,10 @@ class Run:
 
     def _rendered(self, outreach: Outreach, profile: Profile) -> str | None:
         try:
-            return self._texts.render(outreach.template, profile.first_name, profile.language_code, **outreach.values)
+            text = self._texts.render(outreach.template, profile.first_name, profile.language_code, **outreach.values)
+            if outreach.outreach_type is OutreachType.MOOD_SUPPORT:
+                return helplines.below(text, profile.language_code, self._transport.helplines)
+            return text
         except KeyError:
             reason = "no_template"
         except ValueError:
@@ -351,6 +355,7 @@ class Run:
     def _enhancer_for(self, outreach: Outreach, permit: _Permit) -> Enhance | None:
         """Return who rephrases the text; None where it is sent as it is."""
         may_be = outreach.template.endswith(templates.AI_SUFFIX) and permit.profile.consent_llm
+        may_be = may_be and outreach.outreach_type not in templates.NEVER_REPHRASED
         return self._transport.enhance if may_be and not permit.held_out else None
 
     def _enhanced(self, enhance: Enhance, outreach: Outreach, permit: _Permit, markup: str) -> Enhanced | None:
@@ -377,7 +382,7 @@ class Run:
         """Make the one request that was committed, and record what became of it."""
         sent_at = self._now()
         parsed = outreach.template not in self.report.broken_templates
-        keyboard = templates.keyboard(outreach.outreach_type, profile.language_code)
+        keyboard = self._keyboard(outreach, profile)
         delivery = self._post(profile.chat_id, markup, keyboard, parsed=parsed)
         if delivery is not None and delivery.outcome is DeliveryOutcome.BAD_MARKUP and parsed:
             with self._lock:
@@ -389,6 +394,16 @@ class Run:
             self._defer(outreach, charge, outreach.due_at, attempted=False)
             return
         self._record(outreach, profile, charge, delivery, sent_at)
+
+    def _keyboard(self, outreach: Outreach, profile: Profile) -> dict[str, Any]:
+        """Return the buttons, each of which says under which outreach it stands, to nobody but this user."""
+        exposed_at = outreach.exposed_at or outreach.planned_at
+        ref = exposure_ref(outreach.outreach_type, exposed_at)
+        return templates.keyboard(
+            outreach.outreach_type,
+            profile.language_code,
+            lambda button: self._transport.signer.data(button, profile.user_id, ref),
+        )
 
     def _post(self, chat_id: int, markup: str, keyboard: dict[str, Any], *, parsed: bool) -> Delivery | None:
         """Make one request; None where the run was stopped meanwhile and none was made."""

@@ -3,10 +3,11 @@
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Protocol
 
+from engagement.domain.callbacks import Signer
 from engagement.domain.delivery import Delivery
 from engagement.domain.enhancement import Enhanced
 from engagement.domain.gate import Charge, Policy
@@ -202,6 +203,8 @@ class Transport:
         connect: opens the Bot API with the token as it is now.
         thresholds: churn scores below which nobody is missed.
         rescore: scores a pattern as it is now, so that who is not missed any more is not told so.
+        signer: makes what our buttons send back.
+        helplines: whom to call on a hard day, by language; stands under every text of support.
         enhance: rewrites a text, for those who allow it; None where that is switched off.
         sends_per_second: ceiling over all chats and shards, >= 1.
         lease_seconds: how long a claim is held; longer than a run can last.
@@ -223,6 +226,8 @@ class Transport:
     thresholds: Thresholds
     sends_per_second: int
     lease_seconds: float
+    signer: Signer
+    helplines: Mapping[str, str] = field(default_factory=dict)
     rescore: Callable[[Pattern, datetime], ChurnScores] = rule_scores
     enhance: Enhance | None = None
     workers: int = 4

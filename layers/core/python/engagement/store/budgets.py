@@ -8,7 +8,7 @@ from pynamodb.expressions.update import Action
 from pynamodb.transactions import TransactWrite
 
 from engagement.store import keys
-from engagement.store.table import CONDITION_FAILED, BudgetItem, keyed, translated
+from engagement.store.table import CONDITION_FAILED, BudgetItem, code_of, keyed, translated
 
 MESSAGES = "messages"
 KEPT = timedelta(days=7)
@@ -40,7 +40,7 @@ class Budgets:
             try:
                 _item(bot_id, what, day).update(actions=_spend(day, 1), condition=_is_left(limit))
             except UpdateError as error:
-                if error.cause_response_code != CONDITION_FAILED:
+                if code_of(error) != CONDITION_FAILED:
                     raise
                 return False
         return True

@@ -16,7 +16,7 @@ from engagement.domain.census import Census, Outcomes
 from engagement.domain.features import VERSION
 from engagement.errors import StoreUnavailableError
 from engagement.store import keys
-from engagement.store.table import CONDITION_FAILED, CensusItem, back_off, translated
+from engagement.store.table import CONDITION_FAILED, CensusItem, back_off, code_of, translated
 
 KEPT = timedelta(days=100)
 ATTEMPTS = 8
@@ -81,7 +81,7 @@ class Censuses:
             try:
                 item.save(condition=condition)
             except PutError as error:
-                if error.cause_response_code != CONDITION_FAILED:
+                if code_of(error) != CONDITION_FAILED:
                     raise
                 return False
         return True

@@ -28,6 +28,8 @@ READ_UNITS_PER_SECOND = 1_000
 """Half of the table's ceiling: the flow reads beside the training."""
 MOST_INTERACTIONS = 50_000
 """Of one user: 130 a day for a year. Who has more is no person, and would not fit beside a model in memory."""
+OF_USERS = frozenset({"consent_ml", "created_at", "erased_at"})
+"""What is read of profile and tombstone."""
 UNREAD = frozenset({"text", "first_name", "values_json"})
 """What a user said and is called does not leave the table for training."""
 
@@ -68,7 +70,7 @@ class Histories:
 
 def _scan(segment: int, of: int, page: int | None) -> Iterator[dict[str, Any]]:
     """Yield items as DynamoDB has them, no faster than `READ_UNITS_PER_SECOND`; consistently, for the revocations."""
-    wanted = {*InteractionItem.get_attributes(), *OutreachItem.get_attributes(), "consent_ml"} - UNREAD
+    wanted = {*InteractionItem.get_attributes(), *OutreachItem.get_attributes(), *OF_USERS} - UNREAD
     share = {"segment": segment, "total_segments": of} if of > 1 else {}
     options = {"consistent_read": True, "attributes_to_get": sorted(wanted), "limit": page, **share}
     with translated():
@@ -82,19 +84,23 @@ def _history(items: Iterator[dict[str, Any]], now: datetime) -> History:
     """
     found: list[dict[str, Any]] = []
     settled: list[dict[str, Any]] = []
-    allowed = erased = False
+    allowed, created_at, erased_at = False, 0, -1
     for item in items:
         sk = item["sk"]["S"]
         if sk == keys.TOMBSTONE:
-            erased = True
+            erased_at = int(item["erased_at"]["N"])
         elif sk == keys.PROFILE:
             allowed = item.get("consent_ml", {}).get("BOOL") is True
+            created_at = int(item.get("created_at", {}).get("N", 0))
         elif sk.startswith(keys.INTERACTION_PREFIX) and len(found) <= MOST_INTERACTIONS and not _expired(item, now):
             found.append(item)
         elif sk.startswith(keys.OUTREACH_PREFIX) and "settled_at" in item and not _expired(item, now):
             settled.append(item)
-    if erased or not allowed or len(found) > MOST_INTERACTIONS:
+    # Of an erased user nothing is learned, from the moment of the tombstone on; who came back begins anew.
+    if not allowed or created_at <= erased_at or len(found) > MOST_INTERACTIONS:
         return History(())
+    found = [item for item in found if int(item["occurred_at"]["N"]) > erased_at]
+    settled = [item for item in settled if int(item["planned_at"]["N"]) > erased_at]
     interactions: list[Interaction] = []
     for item in found:
         with suppress(BadUpdateError):

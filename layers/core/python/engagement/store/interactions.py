@@ -2,15 +2,16 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pynamodb.exceptions import DoesNotExist, PutError
 
-from engagement.domain.interaction import EngagementType, Interaction, SentimentType
+from engagement.domain.interaction import Control, EngagementType, Exposure, Interaction, SentimentType
+from engagement.domain.outreach import OutreachType
 from engagement.errors import BadUpdateError
 from engagement.store import keys
-from engagement.store.table import CONDITION_FAILED, InteractionItem, translated
+from engagement.store.table import CONDITION_FAILED, InteractionItem, code_of, translated
 
 
 class Interactions:
@@ -31,7 +32,7 @@ class Interactions:
             try:
                 self._item(interaction).save(condition=is_new)
             except PutError as error:
-                if error.cause_response_code != CONDITION_FAILED:
+                if code_of(error) != CONDITION_FAILED:
                     raise
                 return False
         return True
@@ -86,6 +87,8 @@ class Interactions:
             first_name=interaction.first_name or None,
             language_code=interaction.language_code,
             text=interaction.text,
+            control=interaction.control,
+            about=None if interaction.about is None else _about(interaction.about),
             expires_on=interaction.occurred_at + self._time_to_live,
         )
 
@@ -126,7 +129,18 @@ def _interaction(item: InteractionItem) -> Interaction:
         first_name=item.first_name or "",
         language_code=item.language_code,
         text=item.text,
+        control=Control(item.control) if item.control else None,
+        about=_exposure(item.about) if item.about else None,
     )
+
+
+def _about(exposure: Exposure) -> str:
+    return f"{exposure.outreach_type}#{int(exposure.exposed_at.timestamp())}"
+
+
+def _exposure(text: str) -> Exposure:
+    outreach_type, _, seconds = text.partition("#")
+    return Exposure(OutreachType(outreach_type), datetime.fromtimestamp(int(seconds), UTC))
 
 
 def _present[T](value: T | None) -> T:

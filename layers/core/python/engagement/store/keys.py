@@ -10,16 +10,22 @@
 | pause after a 429 | BOT#<bot> | PAUSE |
 | census of a day's scoring | BOT#<bot> | CENSUS#<date>#<share> |
 | award | USER#<bot>#<user> | AWARD#<milestone> |
+| answer to a question of ours | same | ANSWER#<update_id>#<question> |
+| something that a person must look at | same | ATTENTION#<update_id> |
+| the user asked for their data | same | REQUEST#mydata |
+| what is left of an erased user's exposure | USER#<bot>#-<random> | OUT#erased#exposure |
 | day's counters | STATS#<bot>#<00..15> | DAY#<date> |
 | gauges: users by churn band | same | GAUGES |
 | sums of an experiment | same | LIFT#<experiment>#<"all" or outreach type> |
+| what erased users had moved, of both | same | GONE#<month>, GONE#LIFT#<experiment>#<group> |
 | operator's milestone, template | CATALOGUE#<bot> | MILESTONE#<name>, TEMPLATE#<name> |
 | what was spent of a day's budget | BOT#<bot> | BUDGET#<what>#<date> |
 | sender's lease | BOT#<bot> | LEASE#<function> |
 | dead letter | DEAD#<bot>#<date> | <update_id or digest> |
 
-Index `due` (keys only): due_shard = SCORE#<00..15>, OUTREACH#<00..15> or SETTLE#<00..15>, due_at = epoch seconds.
-An item is in it only while something is due. A user's partition is the unit of privacy.
+Index `due` (keys only): due_shard = <what>#<00..15>, due_at = epoch seconds. What is due: SCORE (a pattern), OUTREACH
+and SETTLE (an outreach), KEEP (a profile: is it still to be kept?), ERASE (a tombstone: sweep once more), REQUEST, and
+ATTENTION. An item is in it only while something is due. A user's partition is the unit of privacy.
 """
 
 import zlib
@@ -33,6 +39,11 @@ OUTREACH_PREFIX = "OUT#"
 USER_PREFIX = "USER#"
 PAUSE = "PAUSE"
 AWARD_PREFIX = "AWARD#"
+ANSWER_PREFIX = "ANSWER#"
+ATTENTION_PREFIX = "ATTENTION#"
+REQUEST_MYDATA = "REQUEST#mydata"
+GONE_PREFIX = "GONE#"
+GONE_LIFT_PREFIX = "GONE#LIFT#"
 GAUGES = "GAUGES"
 MILESTONE_PREFIX = "MILESTONE#"
 TEMPLATE_PREFIX = "TEMPLATE#"
@@ -55,6 +66,16 @@ def user_of(pk: str) -> tuple[int, int]:
 def interaction(update_id: int) -> str:
     """Sort key of an interaction: the update's id and nothing else, so that a redelivery meets itself."""
     return f"{INTERACTION_PREFIX}{update_id}"
+
+
+def answer(update_id: int, question: str) -> str:
+    """Sort key of an answer: the update that gave it, and to which question."""
+    return f"{ANSWER_PREFIX}{update_id}#{question}"
+
+
+def attention(update_id: int) -> str:
+    """Sort key of something that a person must look at."""
+    return f"{ATTENTION_PREFIX}{update_id}"
 
 
 def outreach(campaign: str, period: str) -> str:
@@ -91,6 +112,16 @@ def day_counters(day: date) -> str:
 def lift(experiment: str, group: str) -> str:
     """Sort key of the sums of an experiment's group: "all", or an outreach type."""
     return f"LIFT#{experiment}#{group}"
+
+
+def gone_month(day: date) -> str:
+    """Sort key of what erased users had moved of a month's counters."""
+    return f"{GONE_PREFIX}{day:%Y-%m}"
+
+
+def gone_lift(experiment: str, group: str) -> str:
+    """Sort key of what erased users had moved of an experiment's sums."""
+    return f"{GONE_PREFIX}{lift(experiment, group)}"
 
 
 def catalogue(bot_id: int) -> str:
@@ -146,3 +177,23 @@ def outreach_shard(partition: int) -> str:
 def settle_shard(partition: int) -> str:
     """Index partition of the outreach whose outcomes are to be added up."""
     return f"SETTLE#{partition:02}"
+
+
+def keep_shard(partition: int) -> str:
+    """Index partition of the profiles of which is to be asked whether they are still to be kept."""
+    return f"KEEP#{partition:02}"
+
+
+def erase_shard(partition: int) -> str:
+    """Index partition of the tombstones of which the user's items are to be swept away once more."""
+    return f"ERASE#{partition:02}"
+
+
+def request_shard(partition: int) -> str:
+    """Index partition of what users asked for."""
+    return f"REQUEST#{partition:02}"
+
+
+def attention_shard(partition: int) -> str:
+    """Index partition of what a person must look at."""
+    return f"ATTENTION#{partition:02}"

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from pynamodb.exceptions import UpdateError
 
 from engagement.store import keys
-from engagement.store.table import CONDITION_FAILED, LeaseItem, translated
+from engagement.store.table import CONDITION_FAILED, LeaseItem, code_of, translated
 
 KEPT = timedelta(days=1)
 """How long a lease that is over stays in the table."""
@@ -33,7 +33,7 @@ class Leases:
                     condition=is_free,
                 )
             except UpdateError as error:
-                if error.cause_response_code != CONDITION_FAILED:
+                if code_of(error) != CONDITION_FAILED:
                     raise
                 return False
         return True
@@ -50,5 +50,5 @@ class Leases:
                     actions=[LeaseItem.lease_until.remove()], condition=LeaseItem.owner == owner
                 )
             except UpdateError as error:
-                if error.cause_response_code != CONDITION_FAILED:
+                if code_of(error) != CONDITION_FAILED:
                     raise

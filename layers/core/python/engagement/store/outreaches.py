@@ -3,13 +3,14 @@
     plan      put, if it is not there                       scheduled
     claim     scheduled, due, not expired                   -> claimed, mine until the lease ends
     commit    claimed by me, lease alive                    -> sending    } one
-              profile: consent, no stop, no block, no       -> counted,   } transaction
-              snooze, gap over, cap not used up, met the       awaited,   }
-              same; the day's budget: not spent                met        }
+              profile: consent, no stop, no block, nothing  -> counted,   } transaction
+              said since it was read, gap over, cap not        awaited,   }
+              used up, met the same; budget: not spent         met        }
     hold out  the same without the budget                   -> held_out, counted, awaited, met: all but the message
     record    sending, mine                                 -> sent | failed | unknown
     put back  sending, mine, certainly not sent             -> scheduled, as if it had never been committed
     answer    exposed, not settled                          -> when the user first returned; sent -> responded
+    press     exposed                                       -> opened, "not now", stopped: when each was first pressed
     settle    exposed 8 days ago                            -> its outcomes, and the experiment's sums
     sweep     claimed, lease over -> scheduled;  sending, lease over -> unknown;  scheduled, expired -> expired
 
@@ -25,44 +26,40 @@ the transaction that it happens in (`domain.statistics`).
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import islice
 
-from pynamodb.exceptions import DoesNotExist, TransactWriteError, UpdateError
+from pynamodb.exceptions import DoesNotExist, UpdateError
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 from pynamodb.transactions import TransactWrite
 
 from engagement.domain.gate import Charge, Policy
+from engagement.domain.interaction import Control, Exposure
 from engagement.domain.outcomes import SETTLE_AFTER, Outcomes, awaiting_of, met_by, responds
 from engagement.domain.outreach import MOVES, Arm, Commit, Outreach, OutreachKey, OutreachState, OutreachType
 from engagement.domain.profile import Awaiting, Consent, ConsentPolicy
-from engagement.domain.statistics import Moves, ending_moves, joined, planning_moves
+from engagement.domain.statistics import PRESSES, Moves, ending_moves, joined, left_moves, planning_moves, press_moves
 from engagement.errors import StoreUnavailableError
 from engagement.store import budgets, keys
 from engagement.store.due import due_rows
 from engagement.store.statistics import count_in, of_moves
 from engagement.store.table import (
     CONDITION_FAILED,
-    CONDITION_FAILED_REASON,
     CONFLICT,
-    CONFLICT_REASON,
-    TRANSACTION_CANCELLED,
     EpochSeconds,
     OutreachItem,
     ProfileItem,
     back_off,
-    connection,
+    code_of,
     holds,
     translated,
 )
+from engagement.store.transactions import FIRST_PAUSE_SECONDS, TRIES, settled, transact
 
 RETENTION = timedelta(days=365)
 """How long an outreach is kept; far longer than the period it keeps from being planned twice."""
-TRIES = 6
-"""Of a write that another transaction on the same item got in the way of; all the waits together last under a second.
-Two outreaches planned on one day, to users of one share, are counted in one item."""
-FIRST_PAUSE_SECONDS = 0.02
 
 
 S = OutreachState
@@ -85,9 +82,7 @@ class Outreaches:
             StoreUnavailableError: DynamoDB is in trouble (also for every other method).
         """
         failed = self._transact(lambda transaction: plan_in(transaction, outreach))
-        if failed is None:
-            raise _busy()
-        return not failed
+        return not settled(failed)
 
     def get(self, key: OutreachKey) -> Outreach | None:
         """Read one consistently."""
@@ -347,6 +342,39 @@ class Outreaches:
             self._give_way(attempt)
         raise _busy()
 
+    def press(self, bot_id: int, user_id: int, about: Exposure, control: Control, at: datetime) -> bool:
+        """Record that a button under an outreach was pressed, and count it: each kind of press once an outreach.
+
+        Args:
+            bot_id: the bot.
+            user_id: the user.
+            about: the outreach.
+            control: one of `PRESSES`.
+            at: when.
+
+        Returns:
+            Whether anything was recorded; not where it was pressed before, or there is no such outreach any more.
+        """
+        pressed = PRESSES[control]
+        exposed = (
+            outreach
+            for outreach in self.of_user(bot_id, user_id)
+            if outreach.exposed_at == about.exposed_at and outreach.outreach_type is about.outreach_type
+        )
+        outreach = next(exposed, None)
+        if outreach is None:
+            return False
+        attribute = getattr(OutreachItem, f"{pressed}_at")
+        is_first = OutreachItem.exposed_at == about.exposed_at
+        is_first &= attribute.does_not_exist()
+
+        def write(transaction: TransactWrite) -> None:
+            transaction.update(_item(outreach), actions=[attribute.set(at)], condition=is_first)
+            count_in(transaction, bot_id, user_id, of_moves(press_moves(outreach, pressed)))
+
+        failed = self._transact(write)
+        return not settled(failed)
+
     def _returned(self, outreach: Outreach, at: datetime) -> bool:
         """Write a return, unless the outreach is another by now than it was read as."""
         unchanged = (
@@ -387,16 +415,17 @@ class Outreaches:
             OutreachItem.due_at.remove(),
         ]
         sums = {keys.lift(outreach.experiment, group): counts for group, counts in increments.items() if counts}
-        moves: Moves = {}
+        moves = left_moves(outreach, outcomes)
         if outreach.state is S.SENT and outcomes.responded:
             # They answered before it was recorded as sent.
             actions.append(_step(S.SENT, S.RESPONDED)[1])
-            moves = ending_moves(outreach, S.RESPONDED)
+            moves = joined(moves, ending_moves(outreach, S.RESPONDED))
         unchanged = (
             OutreachItem.settled_at.does_not_exist()
             & (OutreachItem.state == outreach.state)
             & _reads(OutreachItem.exposed_at, outreach.exposed_at)
             & _reads(OutreachItem.returned_at, outreach.returned_at)
+            & _reads(OutreachItem.stopped_at, outreach.stopped_at)
         )
 
         def write(transaction: TransactWrite, *, with_profile: bool) -> None:
@@ -447,9 +476,7 @@ class Outreaches:
             _count_end(transaction, outreach, target)
 
         failed = self._transact(write)
-        if failed is None:
-            raise _busy()
-        return not failed
+        return not settled(failed)
 
     def _update(self, key: OutreachKey, condition: Condition, actions: list[Action]) -> OutreachItem | None:
         """Write one item if the condition holds; return it as it is then."""
@@ -459,9 +486,9 @@ class Outreaches:
                 try:
                     item.update(actions=actions, condition=condition)
                 except UpdateError as error:
-                    if error.cause_response_code == CONDITION_FAILED:
+                    if code_of(error) == CONDITION_FAILED:
                         return None
-                    if error.cause_response_code != CONFLICT or attempt == TRIES - 1:
+                    if code_of(error) != CONFLICT or attempt == TRIES - 1:
                         raise
                 else:
                     return item
@@ -474,23 +501,7 @@ class Outreaches:
         Returns:
             Places of those whose conditions failed (none: it is written); None where others kept getting in the way.
         """
-        for attempt in range(TRIES):
-            with translated():
-                try:
-                    with TransactWrite(connection=connection()) as transaction:
-                        write(transaction)
-                except TransactWriteError as error:
-                    if error.cause_response_code != TRANSACTION_CANCELLED:
-                        raise
-                    codes = [reason and reason.code for reason in error.cancellation_reasons]
-                    if not set(codes) <= {None, CONDITION_FAILED_REASON, CONFLICT_REASON}:
-                        raise
-                    if failed := frozenset(i for i, code in enumerate(codes) if code == CONDITION_FAILED_REASON):
-                        return failed
-                else:
-                    return frozenset()
-            self._give_way(attempt)
-        return None
+        return transact(write, self._sleep)
 
     def _give_way(self, attempt: int) -> None:
         back_off(attempt, FIRST_PAUSE_SECONDS, self._sleep)
@@ -514,14 +525,34 @@ def plan_in(transaction: TransactWrite, outreach: Outreach, also: Moves | None =
         also: what else the transaction counts for this user: one transaction may touch an item of counters once.
     """
     pk = keys.user(outreach.bot_id, outreach.user_id)
-    item = OutreachItem(
-        pk,
-        keys.outreach(outreach.campaign, outreach.period),
+    item = item_of(
+        replace(outreach, state=OutreachState.SCHEDULED),
         due_shard=keys.outreach_shard(keys.due_partition(pk)),
         due_at=outreach.due_at,
         expires_on=outreach.planned_at + RETENTION,
+    )
+    transaction.save(item, condition=OutreachItem.pk.does_not_exist())
+    moves = joined(planning_moves(outreach), also or {})
+    count_in(transaction, outreach.bot_id, outreach.user_id, of_moves(moves))
+
+
+def item_of(outreach: Outreach, *, due_shard: str, due_at: datetime, expires_on: datetime) -> OutreachItem:
+    """Return an outreach as an item that is not in the table yet, in the index.
+
+    Args:
+        outreach: whole.
+        due_shard: where in the index.
+        due_at: likewise.
+        expires_on: until when it is kept.
+    """
+    return OutreachItem(
+        keys.user(outreach.bot_id, outreach.user_id),
+        keys.outreach(outreach.campaign, outreach.period),
+        due_shard=due_shard,
+        due_at=due_at,
+        expires_on=expires_on,
         outreach_type=outreach.outreach_type,
-        state=OutreachState.SCHEDULED,
+        state=outreach.state,
         priority=outreach.priority,
         trigger=outreach.trigger,
         template=outreach.template,
@@ -538,10 +569,14 @@ def plan_in(transaction: TransactWrite, outreach: Outreach, also: Moves | None =
         values_json=json.dumps(dict(outreach.values), ensure_ascii=False) if outreach.values else None,
         covariate=outreach.covariate,
         context=outreach.context,
+        attempts=outreach.attempts,
+        exposed_at=outreach.exposed_at,
+        first_of=set(outreach.first_of) or None,
+        opened_at=outreach.opened_at,
+        not_now_at=outreach.not_now_at,
+        stopped_at=outreach.stopped_at,
+        forgotten=outreach.forgotten or None,
     )
-    transaction.save(item, condition=OutreachItem.pk.does_not_exist())
-    moves = joined(planning_moves(outreach), also or {})
-    count_in(transaction, outreach.bot_id, outreach.user_id, of_moves(moves))
 
 
 def _due_keys(shard: str, now: datetime, limit: int) -> list[OutreachKey]:
@@ -588,14 +623,17 @@ def _allows_message(charge: Charge, policy: Policy, now: datetime) -> Condition:
     )
     not_stopped = holds(ProfileItem.opted_out, False)
     not_blocked = holds(ProfileItem.blocked, False)
-    not_snoozed = ProfileItem.snoozed_until.does_not_exist() | (ProfileItem.snoozed_until <= now)
+    # What the gate was told of types, "not now" and crises holds: nothing was said since.
+    nothing_said = (
+        ProfileItem.word == charge.word if charge.word else ProfileItem.word.does_not_exist() | (ProfileItem.word == 0)
+    )
     gap_is_over = ProfileItem.next_ok_at.does_not_exist() | (ProfileItem.next_ok_at <= now)
     same_zone = ProfileItem.zone == charge.zone
     if charge.first_of_day:
         cap_has_room = ProfileItem.cap_day.does_not_exist() | (ProfileItem.cap_day < charge.day)
     else:
         cap_has_room = (ProfileItem.cap_day == charge.day) & (ProfileItem.cap_count < policy.max_per_day)
-    allowed: Condition = may_write & not_stopped & not_blocked & not_snoozed & gap_is_over & same_zone & cap_has_room
+    allowed: Condition = may_write & not_stopped & not_blocked & nothing_said & gap_is_over & same_zone & cap_has_room
     return allowed
 
 
@@ -696,4 +734,8 @@ def outreach_of(item: OutreachItem) -> Outreach:
         returned_at=item.returned_at,
         settled_at=item.settled_at,
         enhanced=item.enhanced,
+        opened_at=item.opened_at,
+        not_now_at=item.not_now_at,
+        stopped_at=item.stopped_at,
+        forgotten=bool(item.forgotten),
     )

@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import partial
 
-from pynamodb.exceptions import DoesNotExist, TransactWriteError, UpdateError
+from pynamodb.exceptions import DoesNotExist, UpdateError
 from pynamodb.expressions.update import Action
 from pynamodb.transactions import TransactWrite
 
@@ -21,21 +22,20 @@ from engagement.domain.pattern_bytes import decode, encode
 from engagement.store import keys
 from engagement.store.awards import award_in
 from engagement.store.outreaches import plan_in
-from engagement.store.profiles import first_contact_actions
+from engagement.store.profiles import after_erasure, first_contact
 from engagement.store.statistics import count_in, of_moves
 from engagement.store.table import (
     CONDITION_FAILED,
-    CONDITION_FAILED_REASON,
     CONFLICT,
-    CONFLICT_REASON,
-    TRANSACTION_CANCELLED,
     PatternItem,
     ProfileItem,
     TombstoneItem,
     back_off,
-    connection,
+    code_of,
     translated,
 )
+from engagement.store.tombstones import erased_at
+from engagement.store.transactions import settled, transact
 
 FIRST_SCORE_AFTER = timedelta(days=1)
 WRITE_ATTEMPTS = 6
@@ -113,9 +113,12 @@ class Patterns:
         pk = keys.user(newest.bot_id, newest.user_id)
         first_at = datetime.fromtimestamp(pattern.first_at, UTC)
         is_new = PatternItem.pk.does_not_exist()
-        is_not_erased = TombstoneItem.erased_at.does_not_exist() | (TombstoneItem.erased_at < first_at)
+        profile = first_contact(newest.first_name, newest.language_code, newest.chat_id, newest.occurred_at, pk)
 
-        def write(transaction: TransactWrite) -> None:
+        def write(transaction: TransactWrite, *, was_erased: bool) -> None:
+            erased_at = TombstoneItem.erased_at
+            is_not_erased = (erased_at < first_at) if was_erased else erased_at.does_not_exist()
+            actions = profile | after_erasure() if was_erased else profile
             item = PatternItem(
                 pk,
                 keys.PATTERN,
@@ -129,16 +132,14 @@ class Patterns:
             )
             transaction.condition_check(TombstoneItem, pk, keys.TOMBSTONE, condition=is_not_erased)
             transaction.save(item, condition=is_new)
-            transaction.update(
-                ProfileItem(pk, keys.PROFILE),
-                actions=first_contact_actions(
-                    newest.first_name, newest.language_code, newest.chat_id, newest.occurred_at
-                ),
-            )
+            transaction.update(ProfileItem(pk, keys.PROFILE), actions=list(actions.values()))
             _bring(transaction, newest, brought)
 
         # PynamoDB sends condition checks first, then puts, then updates, each kind in the order of the calls.
-        return _transact(write, [Written.ERASED, Written.CONFLICT, *_puts(brought)])
+        meanings = [Written.ERASED, Written.CONFLICT, *_puts(brought)]
+        written = _transact(partial(write, was_erased=False), meanings)
+        # Of two conditions that fail the tombstone's comes first: there is one, and it says whether they are back.
+        return _transact(partial(write, was_erased=True), meanings) if written is Written.ERASED else written
 
     def replace(self, pattern: Pattern, seen: StoredPattern, newest: Interaction, brought: Consequences) -> Written:
         """Write a pattern over the version it was folded from, and the profile if the user changed their name.
@@ -169,13 +170,7 @@ class Patterns:
 
     def erased_at(self, bot_id: int, user_id: int) -> datetime | None:
         """Return when the user asked to be forgotten; None if they did not."""
-        with translated():
-            try:
-                item = TombstoneItem.get(keys.user(bot_id, user_id), keys.TOMBSTONE, consistent_read=True)
-            except DoesNotExist:
-                return None
-        erased_at: datetime = item.erased_at
-        return erased_at
+        return erased_at(bot_id, user_id)
 
     def _rename(self, pk: str, newest: Interaction) -> None:
         with translated():
@@ -190,7 +185,7 @@ class Patterns:
                     condition=ProfileItem.pk.exists(),
                 )
             except UpdateError as error:
-                if error.cause_response_code != CONDITION_FAILED:
+                if code_of(error) != CONDITION_FAILED:
                     raise
 
 
@@ -242,9 +237,9 @@ def _update(pk: str, actions: list[Action], version: int) -> Written:
             try:
                 PatternItem(pk, keys.PATTERN).update(actions=actions, condition=PatternItem.version == version)
             except UpdateError as error:
-                if error.cause_response_code == CONDITION_FAILED:
+                if code_of(error) == CONDITION_FAILED:
                     return Written.CONFLICT
-                if error.cause_response_code != CONFLICT or attempt == WRITE_ATTEMPTS:
+                if code_of(error) != CONFLICT or attempt == WRITE_ATTEMPTS:
                     raise
             else:
                 return Written.WRITTEN
@@ -260,23 +255,6 @@ def _transact(write: Callable[[TransactWrite], None], meanings: Sequence[Written
         meanings: of a failed condition of each of its operations, in the order in which PynamoDB sends them; those
             after the last one have none.
     """
-    for attempt in range(1, WRITE_ATTEMPTS + 1):
-        with translated():
-            try:
-                with TransactWrite(connection=connection()) as transaction:
-                    write(transaction)
-            except TransactWriteError as error:
-                if error.cause_response_code != TRANSACTION_CANCELLED:
-                    raise
-                codes = [reason.code if reason else None for reason in error.cancellation_reasons]
-                failed = {
-                    meaning for code, meaning in zip(codes, meanings, strict=False) if code == CONDITION_FAILED_REASON
-                }
-                if failed:
-                    return next(meaning for meaning in Written if meaning in failed)
-                if not set(codes) <= {None, CONFLICT_REASON} or attempt == WRITE_ATTEMPTS:
-                    raise
-            else:
-                return Written.WRITTEN
-        back_off(attempt, BACK_OFF_SECONDS)
-    raise AssertionError("the last attempt returns or raises")
+    failed = settled(transact(write))
+    found = {meaning for place, meaning in enumerate(meanings) if place in failed}
+    return next((meaning for meaning in Written if meaning in found), Written.WRITTEN)

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from pynamodb.exceptions import DoesNotExist, UpdateError
 
 from engagement.store import keys
-from engagement.store.table import CONDITION_FAILED, PauseItem, translated
+from engagement.store.table import CONDITION_FAILED, PauseItem, code_of, translated
 
 KEPT = timedelta(days=1)
 """How long a pause that is over stays in the table."""
@@ -46,7 +46,7 @@ class Pauses:
                     condition=longer,
                 )
             except UpdateError as error:
-                if error.cause_response_code != CONDITION_FAILED:
+                if code_of(error) != CONDITION_FAILED:
                     raise
                 return False
         return True

@@ -5,32 +5,39 @@ change carries the time of its event, and is written only over an older one: any
 same profile. No change here reads first.
 """
 
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 from pynamodb.attributes import BooleanAttribute
-from pynamodb.exceptions import DoesNotExist, TransactWriteError, UpdateError
+from pynamodb.exceptions import DoesNotExist, UpdateError
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 from pynamodb.transactions import TransactWrite
 
+from engagement.domain.preferences import Fact, Preferences
 from engagement.domain.profile import UNSET_ZONE, Awaiting, Consent, Profile
 from engagement.domain.update import Contact
 from engagement.domain.zone import checked_zone
 from engagement.store import keys
+from engagement.store.due import due_rows
 from engagement.store.table import (
     CONDITION_FAILED,
-    CONDITION_FAILED_REASON,
-    TRANSACTION_CANCELLED,
     EpochSeconds,
     ProfileItem,
     TombstoneItem,
-    connection,
+    code_of,
     holds,
     keyed,
     translated,
 )
+from engagement.store.transactions import settled, transact
+
+PAGE = 100
+TOMBSTONE = 0
+"""Place of the tombstone in the transaction that creates a profile."""
+FIRST_LOOK = timedelta(days=60)
+"""After which it is asked for the first time whether a profile is still to be kept; see `services.retention`."""
 
 
 class Profiles:
@@ -39,6 +46,13 @@ class Profiles:
     Every method may raise StoreUnavailableError. Those that change a profile say whether they did; an older event, or
     one that has been applied, does not. `contact` completes a profile that the change has to create.
     """
+
+    partitions = keys.DUE_PARTITIONS
+
+    def due(self, partition: int, now: datetime) -> Iterator[tuple[int, int]]:
+        """Yield (bot_id, user_id) of those in a partition [0, 16) of whom it is asked whether they are to be kept."""
+        for pk, _ in due_rows(keys.keep_shard(partition), now, page=PAGE):
+            yield keys.user_of(pk)
 
     def get(self, bot_id: int, user_id: int) -> Profile | None:
         """Read a profile consistently; None where the user has none."""
@@ -49,14 +63,26 @@ class Profiles:
                 return None
         return _profile(item)
 
+    def meet(self, bot_id: int, user_id: int, at: datetime, contact: Contact) -> bool:
+        """Make a profile for somebody who has none yet; say whether it did."""
+        pk = keys.user(bot_id, user_id)
+        is_new = ProfileItem.pk.does_not_exist()
+        complete = first_contact(contact.first_name, contact.language_code, contact.chat_id, at, pk)
+        return self._complete(pk, complete, is_new, at)
+
     def record_consent(
         self, bot_id: int, user_id: int, consent: Consent, at: datetime, contact: Contact | None = None
     ) -> bool:
-        """Keep the user's answer to "may we write to you?", unless they gave a newer one."""
+        """Keep the user's answer to "may we write to you?", unless they gave a newer one.
+
+        In one and the same second no wins, as in every consent (R95).
+        """
         consent_at = ProfileItem.consent_at
-        is_newest = consent_at.does_not_exist() | (consent_at < at)
+        applies = consent_at.does_not_exist() | (consent_at < at)
+        if consent is Consent.DECLINED:
+            applies |= (consent_at == at) & (ProfileItem.consent != Consent.DECLINED.value)
         changes = {"consent": ProfileItem.consent.set(consent.value), "consent_at": consent_at.set(at)}
-        return self._change(bot_id, user_id, changes, is_newest, at, contact)
+        return self._change(bot_id, user_id, changes | _said(), applies, at, contact)
 
     def record_consent_ml(
         self, bot_id: int, user_id: int, *, granted: bool, at: datetime, contact: Contact | None = None
@@ -82,7 +108,7 @@ class Profiles:
         return self._change(bot_id, user_id, changes, applies, at, contact)
 
     def opt_out(self, bot_id: int, user_id: int, at: datetime, contact: Contact | None = None) -> bool:
-        """End outreach to the user (/stop), unless they took that back later; in one and the same second, out wins."""
+        """End outreach to the user (/stop), unless they said yes later; in one and the same second, out wins."""
         opted_out_at = ProfileItem.opted_out_at
         is_newest = opted_out_at.does_not_exist() | (opted_out_at < at)
         is_same_second = (opted_out_at == at) & holds(ProfileItem.opted_out, False)
@@ -91,20 +117,41 @@ class Profiles:
             "opted_out_at": opted_out_at.set(at),
             "epoch": _next_epoch(),
         }
-        return self._change(bot_id, user_id, changes, is_newest | is_same_second, at, contact)
+        return self._change(bot_id, user_id, changes | _said(), is_newest | is_same_second, at, contact)
 
     def opt_in(self, bot_id: int, user_id: int, at: datetime, contact: Contact | None = None) -> bool:
-        """Take an opt-out back: only the user's own later /start may."""
+        """Take an opt-out back: only an explicit yes of the user's own, later than that, may (R94)."""
         opted_out_at = ProfileItem.opted_out_at
         is_newest = opted_out_at.does_not_exist() | (opted_out_at < at)
         changes = {"opted_out": ProfileItem.opted_out.set(False), "opted_out_at": opted_out_at.set(at)}
-        return self._change(bot_id, user_id, changes, is_newest, at, contact)
+        return self._change(bot_id, user_id, changes | _said(), is_newest, at, contact)
 
-    def snooze(self, bot_id: int, user_id: int, until: datetime, at: datetime, contact: Contact | None = None) -> bool:
-        """Keep that the user wants no message before `until` ("not now"); the latest such moment holds."""
-        snoozed_until = ProfileItem.snoozed_until
-        applies = snoozed_until.does_not_exist() | (snoozed_until < until)
-        return self._change(bot_id, user_id, {"snoozed_until": snoozed_until.set(until)}, applies, at, contact)
+    def prefer(self, bot_id: int, user_id: int, fact: Fact, at: datetime, contact: Contact | None = None) -> bool:
+        """Keep what the user said of a type of outreach; facts add up, in any order."""
+        preferences = ProfileItem.preferences
+        is_new = ~preferences.contains(str(fact))
+        return self._change(
+            bot_id, user_id, {"preferences": preferences.add({str(fact)})} | _said(), is_new, at, contact
+        )
+
+    def forget_preferences(self, bot_id: int, user_id: int, facts: frozenset[str]) -> bool:
+        """Drop facts without which all that holds is the same; see `Preferences.superseded`."""
+        return self._update(bot_id, user_id, [ProfileItem.preferences.delete(set(facts))], ProfileItem.pk.exists())
+
+    def note_crisis(self, bot_id: int, user_id: int, at: datetime, contact: Contact | None = None) -> bool:
+        """Keep that the user wrote words of crisis; the latest such moment holds."""
+        crisis_at = ProfileItem.crisis_at
+        applies = crisis_at.does_not_exist() | (crisis_at < at)
+        return self._change(bot_id, user_id, {"crisis_at": crisis_at.set(at)} | _said(), applies, at, contact)
+
+    def look_again(self, bot_id: int, user_id: int, at: datetime) -> bool:
+        """Have it asked again at `at` whether the profile is still to be kept."""
+        pk = keys.user(bot_id, user_id)
+        due: list[Action] = [
+            ProfileItem.due_shard.set(keys.keep_shard(keys.due_partition(pk))),
+            ProfileItem.due_at.set(at),
+        ]
+        return self._update(bot_id, user_id, due, ProfileItem.pk.exists())
 
     def set_zone(self, bot_id: int, user_id: int, zone: str, at: datetime, contact: Contact | None = None) -> bool:
         """Keep the time zone the user set, unless they set another later.
@@ -134,6 +181,9 @@ class Profiles:
         if not blocked:
             applies |= (status_at == at) & holds(ProfileItem.blocked, True)
         changes = {"blocked": ProfileItem.blocked.set(blocked), "status_at": status_at.set(at), "epoch": _next_epoch()}
+        if blocked:
+            # What is kept of somebody who left has an end of its own: to be looked at from now on.
+            changes["due_at"] = ProfileItem.due_at.set(at)
         return self._change(bot_id, user_id, changes, applies, at, contact)
 
     def mark_blocked_by_send(self, bot_id: int, user_id: int, *, at: datetime, epoch_seen: int) -> bool:
@@ -153,7 +203,7 @@ class Profiles:
         exists = ProfileItem.pk.exists()
         is_newest = status_at.does_not_exist() | (status_at < at)
         nothing_happened_since = ProfileItem.epoch == epoch_seen
-        changes = [ProfileItem.blocked.set(True), status_at.set(at), _next_epoch()]
+        changes = [ProfileItem.blocked.set(True), status_at.set(at), _next_epoch(), ProfileItem.due_at.set(at)]
         return self._update(bot_id, user_id, changes, exists & is_newest & nothing_happened_since)
 
     def migrate_chat(self, bot_id: int, user_id: int, new_chat_id: int) -> bool:
@@ -174,22 +224,31 @@ class Profiles:
             return True
         # Either the event is old, or there is no profile; an update would create one, even for an erased user.
         contact = contact or Contact(chat_id=user_id, first_name="", language_code=None)
-        complete = _first_contact(contact.first_name, contact.language_code, contact.chat_id, at) | {**changes}
         pk = keys.user(bot_id, user_id)
-        is_not_erased = TombstoneItem.erased_at.does_not_exist() | (TombstoneItem.erased_at < at)
-        with translated():
-            try:
-                with TransactWrite(connection=connection()) as transaction:
-                    transaction.condition_check(TombstoneItem, pk, keys.TOMBSTONE, condition=is_not_erased)
-                    transaction.update(
-                        keyed(ProfileItem, pk, keys.PROFILE), actions=list(complete.values()), condition=applies
-                    )
-            except TransactWriteError as error:
-                reasons = [reason.code for reason in error.cancellation_reasons if reason]
-                if error.cause_response_code != TRANSACTION_CANCELLED or CONDITION_FAILED_REASON not in reasons:
-                    raise
-                return False
-        return True
+        complete = first_contact(contact.first_name, contact.language_code, contact.chat_id, at, pk) | {**changes}
+        return self._complete(pk, complete, applies, at)
+
+    def _complete(self, pk: str, complete: dict[str, Action], applies: Condition, at: datetime) -> bool:
+        """Write a profile whole where there is none; an erased user's only for what came after that."""
+        failed = self._create(pk, complete, TombstoneItem.erased_at.does_not_exist(), applies)
+        if TOMBSTONE in failed:
+            # They were erased, and are back: nobody is written to again without a yes.
+            complete = after_erasure() | complete
+            failed = self._create(pk, complete, TombstoneItem.erased_at < at, applies)
+        return not failed
+
+    @staticmethod
+    def _create(
+        pk: str, complete: Mapping[str, Action], tombstone_allows: Condition, applies: Condition
+    ) -> frozenset[int]:
+        """Create a profile, or change it; return the places of the conditions that failed."""
+
+        def write(transaction: TransactWrite) -> None:
+            transaction.condition_check(TombstoneItem, pk, keys.TOMBSTONE, condition=tombstone_allows)
+            item = keyed(ProfileItem, pk, keys.PROFILE)
+            transaction.update(item, actions=list(complete.values()), condition=applies)
+
+        return settled(transact(write))
 
     def _update(self, bot_id: int, user_id: int, actions: list[Action], condition: Condition) -> bool:
         with translated():
@@ -198,13 +257,19 @@ class Profiles:
                     actions=actions, condition=condition
                 )
             except UpdateError as error:
-                if error.cause_response_code != CONDITION_FAILED:
+                if code_of(error) != CONDITION_FAILED:
                     raise
                 return False
         return True
 
 
-def first_contact_actions(first_name: str, language_code: str | None, chat_id: int, at: datetime) -> list[Action]:
+def after_erasure() -> dict[str, Action]:
+    """Return what else is true of a profile that somebody gets who was erased: they said no, until they say yes."""
+    consent = ProfileItem.consent
+    return {"consent": consent.set(consent | Consent.DECLINED.value)}
+
+
+def first_contact(first_name: str, language_code: str | None, chat_id: int, at: datetime, pk: str) -> dict[str, Action]:
     """Return the update actions that make a complete profile where there is none, and leave one that is there alone.
 
     Args:
@@ -212,12 +277,11 @@ def first_contact_actions(first_name: str, language_code: str | None, chat_id: i
         language_code: IETF tag; None where absent.
         chat_id: the private chat.
         at: when the user was first seen.
+        pk: of the user.
+
+    Returns:
+        The actions by attribute, so that a change can take the place of one: an update names each path once.
     """
-    return list(_first_contact(first_name, language_code, chat_id, at).values())
-
-
-def _first_contact(first_name: str, language_code: str | None, chat_id: int, at: datetime) -> dict[str, Action]:
-    """Return the actions by attribute, so that a change can take the place of one: an update names each path once."""
     values: dict[str, Any] = {
         # An update knows nothing of classes: without its kind the item could not be read back.
         "kind": ProfileItem,
@@ -233,6 +297,8 @@ def _first_contact(first_name: str, language_code: str | None, chat_id: int, at:
         "cap_count": 0,
         "zone": UNSET_ZONE,
         "created_at": at,
+        "due_shard": keys.keep_shard(keys.due_partition(pk)),
+        "due_at": at + FIRST_LOOK,
     }
     attributes = ProfileItem.get_attributes()
     return {
@@ -247,12 +313,18 @@ def _is_newest_answer(answer: BooleanAttribute, answered_at: EpochSeconds, grant
     return applies if granted else applies | (answered_at == at) & holds(answer, True)
 
 
+def _said() -> dict[str, Action]:
+    """Return that the user said something about being written to: what was decided before is to be decided again."""
+    return {"word": ProfileItem.word.set((ProfileItem.word | 0) + 1)}
+
+
 def _next_epoch() -> Action:
     return ProfileItem.epoch.set((ProfileItem.epoch | 0) + 1)
 
 
 def _profile(item: ProfileItem) -> Profile:
     bot_id, user_id = keys.user_of(item.pk)
+    said_at = (item.consent_at, item.consent_ml_at, item.consent_llm_at, item.zone_at)
     return Profile(
         bot_id=bot_id,
         user_id=user_id,
@@ -271,7 +343,10 @@ def _profile(item: ProfileItem) -> Profile:
         zone=item.zone,
         created_at=item.created_at,
         opted_out_at=item.opted_out_at,
-        snoozed_until=item.snoozed_until,
+        preferences=Preferences.parse(item.preferences or ()),
+        word=item.word or 0,
+        crisis_at=item.crisis_at,
+        answered_at=max(filter(None, said_at), default=None),
         awaiting=tuple(sorted(Awaiting.parse(text) for text in item.awaiting or ())),
         met=frozenset(item.met or ()),
         consent_llm=item.consent_llm,

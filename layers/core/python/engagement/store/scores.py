@@ -33,6 +33,7 @@ from engagement.store.table import (
     Item,
     PatternItem,
     back_off,
+    code_of,
     connection,
     keyed,
     translated,
@@ -184,9 +185,9 @@ class Scores:
 
 def _codes(error: UpdateError | TransactWriteError) -> set[str | None]:
     """Return what DynamoDB says of a write that it refused; of a transaction, what it says of its parts."""
-    if isinstance(error, TransactWriteError) and error.cause_response_code == TRANSACTION_CANCELLED:
+    if isinstance(error, TransactWriteError) and code_of(error) == TRANSACTION_CANCELLED:
         return {reason.code for reason in error.cancellation_reasons if reason}
-    return {error.cause_response_code}
+    return {code_of(error)}
 
 
 def _is_refused(error: UpdateError | TransactWriteError) -> bool:

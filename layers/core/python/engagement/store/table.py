@@ -33,6 +33,9 @@ from engagement.errors import StoreUnavailableError
 from engagement.store import keys
 
 SMALLEST = 1e-130
+READ_SECONDS = 2.0
+SCAN_SECONDS = 30.0
+"""For those who read whole tables."""
 
 
 class WholeNumber(Attribute[int]):
@@ -105,7 +108,7 @@ class Item(Model):
         table_name = ""
         # An answer later than this is worth less than a retry by the caller.
         connect_timeout_seconds = 1
-        read_timeout_seconds = 2
+        read_timeout_seconds: float = READ_SECONDS
         max_retry_attempts = 3
 
     pk = UnicodeAttribute(hash_key=True)
@@ -140,7 +143,11 @@ class ProfileItem(Item, discriminator="profile"):
     next_ok_at = EpochSeconds(null=True)
     zone = UnicodeAttribute(default="UTC")
     zone_at = EpochSeconds(null=True)
-    snoozed_until = EpochSeconds(null=True)
+    preferences: UnicodeSetAttribute = UnicodeSetAttribute(null=True)
+    """Facts of `domain.preferences`; a set, so that adding one is one write that meets no other."""
+    word = WholeNumber(null=True)
+    """Counts what the user said about being written to; see `domain.profile`."""
+    crisis_at = EpochSeconds(null=True)
     awaiting: UnicodeSetAttribute = UnicodeSetAttribute(null=True)
     """See `domain.profile.Awaiting`; a set, so that adding and removing one is one write that meets no other."""
     met: UnicodeSetAttribute = UnicodeSetAttribute(null=True)
@@ -167,6 +174,10 @@ class InteractionItem(Item, discriminator="interaction"):
     first_name = UnicodeAttribute(null=True)
     language_code = UnicodeAttribute(null=True)
     text = UnicodeAttribute(null=True)
+    control = UnicodeAttribute(null=True)
+    """The button or command of ours that it is; absent for what the user did by themselves."""
+    about = UnicodeAttribute(null=True)
+    """`<outreach type>#<epoch seconds>` of the outreach that the button stood under."""
 
 
 class PatternItem(Item, discriminator="pattern"):
@@ -231,6 +242,34 @@ class OutreachItem(Item, discriminator="outreach"):
     outcomes_json = UnicodeAttribute(null=True)
     """`domain.outcomes.Outcomes` once settled."""
     enhanced = UnicodeAttribute(null=True)
+    opened_at = EpochSeconds(null=True)
+    not_now_at = EpochSeconds(null=True)
+    stopped_at = EpochSeconds(null=True)
+    forgotten = BooleanAttribute(null=True)
+    """Its user was erased: this is what an experiment needs of it, and says of nobody whose it was."""
+
+
+class AnswerItem(Item, discriminator="answer"):
+    """See `domain.answers`; put once, never changed."""
+
+    question = UnicodeAttribute()
+    said = UnicodeAttribute()
+    answered_at = EpochSeconds()
+    source = UnicodeAttribute()
+    wording = UnicodeAttribute(null=True)
+
+
+class AttentionItem(Item, discriminator="attention"):
+    """See `domain.attention`: somebody wrote what a person must look at."""
+
+    reason = UnicodeAttribute()
+    noticed_at = EpochSeconds()
+
+
+class RequestItem(Item, discriminator="request"):
+    """The user asked for something that takes longer than an answer."""
+
+    asked_at = EpochSeconds()
 
 
 class TombstoneItem(Item, discriminator="tombstone"):
@@ -314,11 +353,21 @@ ITEMS = (
     BudgetItem,
     LeaseItem,
     DeadLetterItem,
+    AnswerItem,
+    AttentionItem,
+    RequestItem,
 )
 
 
-def bind(table_name: str) -> None:
-    """Point every item at the table; the endpoint and credentials are botocore's usual ones."""
+def bind(table_name: str, *, read_seconds: float = READ_SECONDS) -> None:
+    """Point every item at the table; the endpoint and credentials are botocore's usual ones.
+
+    Args:
+        table_name: the one table.
+        read_seconds: how long an answer may take. A Scan's takes longer than a Get's, and an operator waits longer than
+            a message does.
+    """
+    Item.Meta.read_timeout_seconds = read_seconds
     for model in (Item, *ITEMS):
         model.Meta.table_name = table_name
         model._connection = None  # noqa: SLF001 - PynamoDB caches it per class; tests bind again
@@ -342,6 +391,16 @@ CONFLICT_REASON = "TransactionConflict"
 """The same answer inside a cancelled transaction."""
 
 
+def code_of(error: PynamoDBException) -> str | None:
+    """Return DynamoDB's code of an error; None where DynamoDB gave none, as after a hang or a lost connection.
+
+    PynamoDB 6.1's own `cause_response_code` raises AttributeError there: botocore's error then has no response (R105).
+    """
+    response = getattr(error.cause, "response", None)
+    code: str | None = response.get("Error", {}).get("Code") if isinstance(response, dict) else None
+    return code
+
+
 @contextmanager
 def translated() -> Iterator[None]:
     """Turn DynamoDB's trouble into `StoreUnavailableError`.
@@ -351,7 +410,7 @@ def translated() -> Iterator[None]:
     try:
         yield
     except PynamoDBException as error:
-        raise StoreUnavailableError(f"DynamoDB: {error.cause_response_code or type(error).__name__}") from error
+        raise StoreUnavailableError(f"DynamoDB: {code_of(error) or type(error).__name__}") from error
 
 
 def holds(flag: BooleanAttribute, value: bool) -> Condition:
