@@ -9,9 +9,13 @@ from typing import Any
 import pytest
 
 from engagement.domain.delivery import Delivery, DeliveryOutcome
+from engagement.domain.interaction import Control, Exposure
 from engagement.domain.outreach import Arm, OutreachType
+from engagement.domain.preferences import Dismissal
 from engagement.domain.profile import Awaiting
+from engagement.store.interactions import Interactions
 from engagement.store.table import connection
+from tests.builders import interaction
 
 
 class Meter:
@@ -156,6 +160,26 @@ def test_a_put_back_costs_one_transaction_and_the_index(bot: Any, meter: Meter) 
     bot.run()
     _, claim, commit, put_back, _ = units(meter)
     assert (claim, commit, put_back) == (3, 4, 4 + 2)
+
+
+def test_a_press_of_not_now_costs_six_write_units(bot: Any, meter: Meter) -> None:
+    """R91, R92: its interaction and its fact in the webhook, then the outreach and the day's counters in the stream.
+
+    A press of "stop" costs one more: the answer is kept (R97).
+    """
+    bot.user(7)
+    key = bot.plan(7)
+    bot.run()
+    exposed_at = bot.stored(key).exposed_at
+    about = Exposure(OutreachType.RE_ENGAGEMENT, exposed_at)
+    pressed_at = exposed_at + timedelta(minutes=1)
+    units(meter)
+
+    Interactions(365).add(interaction(1, pressed_at, bot_id=bot.bot_id, control=Control.NOT_NOW, about=about))
+    bot.profiles.prefer(bot.bot_id, 7, Dismissal(about, pressed_at), pressed_at)
+    assert units(meter) == [1, 1]
+    assert bot.outreaches.press(bot.bot_id, 7, about, Control.NOT_NOW, pressed_at)
+    assert units(meter) == [2 + 2]
 
 
 def test_items_stay_below_one_write_unit(bot: Any) -> None:

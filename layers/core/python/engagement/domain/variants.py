@@ -21,9 +21,9 @@ the record.
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import accumulate, product
 from statistics import NormalDist
 from typing import Self
 
@@ -45,7 +45,6 @@ RECOVERY_DAYS = 15.0
 
 _HERMITE = ((-math.sqrt(3), 1 / 6), (0.0, 2 / 3), (math.sqrt(3), 1 / 6))
 """Three points and weights that stand for a standard normal."""
-_CERTAIN = ((0.0, 1.0),)
 _NODES = tuple(NormalDist().inv_cdf((point + 0.5) / 24) for point in range(24))
 
 
@@ -113,21 +112,13 @@ def _best(names: Sequence[str], performance: Performance, days_since: Mapping[st
     """Return each text's probability of being the one that is worth most for this person."""
     prior = _Prior.of(performance)
     beliefs = [_Belief.of(name, performance, prior, _freshness(days_since.get(name))) for name in names]
-    # While nobody has pressed anything, angles compare as the rates do that they stand for.
-    angle = _angle if any(belief.cost for belief in beliefs) else _same
-    rate = _rate if angle is _angle else _same
-    shapes = [(belief.centre, 1 / (belief.spread * math.sqrt(2)), belief.costs()) for belief in beliefs]
+    pressed = any(cost for belief in beliefs for cost, _ in belief.costs)
+    # While nobody has pressed anything, angles compare as the rates do that they stand for: five times as fast.
+    points, below = (_points, _below) if pressed else (_angles, _below_angle)
     chances = []
     for index, belief in enumerate(beliefs):
-        others = shapes[:index] + shapes[index + 1 :]
-        chance = 0.0
-        for worth, weight in belief.points(rate):
-            below = weight
-            for centre, scale, costs in others:
-                # cdf(x) of a normal is (1 + erf((x - centre) * scale)) / 2; the halves cancel in the division below.
-                below *= sum([part * (1 + math.erf((angle(worth + cost) - centre) * scale)) for cost, part in costs])
-            chance += below
-        chances.append(chance)
+        others = beliefs[:index] + beliefs[index + 1 :]
+        chances.append(sum([weight * below(worth, others) for worth, weight in points(belief)]))
     total = sum(chances)
     return [chance / total for chance in chances]
 
@@ -169,14 +160,14 @@ class _Belief:
     Attributes:
         centre: mean of arcsin(sqrt(response rate)), on whose scale a Beta posterior is nearly normal.
         spread: standard deviation of that.
-        cost: mean of what stops and "not now" take away.
-        doubt: standard deviation of that; 0 where nobody has pressed either under any text of the type.
+        scale: 1 / (spread * sqrt(2)).
+        costs: what stops and "not now" take away, and the weights: points that stand for the whole belief of it.
     """
 
     centre: float
     spread: float
-    cost: float
-    doubt: float
+    scale: float
+    costs: tuple[tuple[float, float], ...]
 
     @classmethod
     def of(cls, name: str, performance: Performance, prior: _Prior, freshness: float) -> Self:
@@ -187,32 +178,46 @@ class _Belief:
         stopped = (prior.size * prior.stop + performance.stops.get(name, 0)) / messages
         put_off = (prior.size * prior.not_now + performance.not_nows.get(name, 0)) / messages
         variance = STOP_COST**2 * stopped * (1 - stopped) + NOT_NOW_COST**2 * put_off * (1 - put_off)
+        cost, doubt = STOP_COST * stopped + NOT_NOW_COST * put_off, math.sqrt(variance / (messages + 1))
         return cls(
             centre=math.asin(math.sqrt(median * freshness)),
             spread=0.5 / math.sqrt(messages),
-            cost=STOP_COST * stopped + NOT_NOW_COST * put_off,
-            doubt=math.sqrt(variance / (messages + 1)),
+            scale=math.sqrt(2 * messages),
+            costs=tuple((cost + doubt * off, weight) for off, weight in _HERMITE),
         )
 
-    def costs(self) -> list[tuple[float, float]]:
-        """Return what may be taken away, and the weights: points that stand for the whole belief."""
-        return [(self.cost + self.doubt * off, weight) for off, weight in (_HERMITE if self.doubt else _CERTAIN)]
 
-    def points(self, rate: Callable[[float], float]) -> Iterator[tuple[float, float]]:
-        """Yield worths and their weights, likewise.
-
-        Args:
-            rate: what an angle stands for.
-        """
-        costs = self.costs()
-        for node in _NODES:
-            answered = rate(self.centre + self.spread * node)
-            for cost, weight in costs:
-                yield answered - cost, weight
+def _angles(belief: _Belief) -> list[tuple[float, int]]:
+    """Return angles that stand for a belief, each with its weight."""
+    return [(belief.centre + belief.spread * node, 1) for node in _NODES]
 
 
-def _same(angle: float) -> float:
-    return angle
+def _below_angle(angle: float, others: Sequence[_Belief]) -> float:
+    """Return the probability that all others are below an angle; a power of two too large, which cancels out."""
+    below = 1.0
+    for other in others:
+        # cdf(x) of a normal is (1 + erf((x - centre) / spread / sqrt(2))) / 2.
+        below *= 1 + math.erf((angle - other.centre) * other.scale)
+    return below
+
+
+def _points(belief: _Belief) -> list[tuple[float, float]]:
+    """Return worths that stand for a belief, each with its weight."""
+    rates = (_rate(angle) for angle, _ in _angles(belief))
+    return [(rate - cost, weight) for rate, (cost, weight) in product(rates, belief.costs)]
+
+
+def _below(worth: float, others: Sequence[_Belief]) -> float:
+    """Return the probability that all others are worth less; a power of two too large, likewise."""
+    below = 1.0
+    for other in others:
+        below *= sum(
+            [
+                weight * (1 + math.erf((_angle(worth + cost) - other.centre) * other.scale))
+                for cost, weight in other.costs
+            ]
+        )
+    return below
 
 
 def _angle(rate: float) -> float:
