@@ -17,11 +17,36 @@ TYPED = {
     "ru": "стоп|Хватит!|отписаться|не пишите мне|ПЕРЕСТАНЬ ПИСАТЬ|Пожалуйста, больше не пишите",
     "de": "stopp|aufhören|Aufhoeren!|abmelden|abbestellen|Schreib mir nicht mehr!|Bitte lass mich in Ruhe.|HÖR AUF",
     "fr": "arrête|ARRETE|stop|désabonner|Ne m’écris plus|ne m'ecris plus|laisse-moi tranquille, s'il te plaît",
-    "id": "berhenti|stop|Jangan kirim lagi|berhenti langganan|tolong berhenti|CUKUP!",
-    "tr": "dur|DURDUR|yeter|İPTAL|iptal|ABONELİKTEN ÇIK|abonelikten cik|BANA YAZMA|lütfen yazma|RAHATSIZ ETME",
+    "id": "berhenti|stop|Jangan kirim lagi|berhenti langganan|tolong berhenti|CUKUP SUDAH!",
+    "tr": "dur|DURDUR|yeter|ABONELİĞİ İPTAL ET|abonelik iptali|ABONELİKTEN ÇIK|abonelikten cik"
+    "|BANA YAZMA|lütfen yazma|RAHATSIZ ETME",
     "ar": "توقف|أوقف|اوقف|كفى|كفي|لا تراسلني|لا تُراسِلني|إلغاء الاشتراك|الغاء الاشتراك|تـــوقف|من فضلك توقف",
     "hi": "बंद करो|रुको|बस|मुझे मैसेज मत करो|कृपया बंद करें।|Band karo",
 }
+ASKED_OTHERWISE = {
+    "en": "stop stop|STOP STOP STOP|stop please stop|hey stop|can you stop|please stop sending me these messages"
+    "|stop these messages|i want to unsubscribe|don't write me again|don't contact me again|dont text me anymore"
+    "|I don't want any more messages|stop notifications|bot, stop|stop, bot!|Can you please stop messaging me?",
+    "es": "no quiero más mensajes|no quiero recibir más mensajes|no me mandes más mensajes|no me envíes más mensajes"
+    "|no me molestes|para de mandarme mensajes|para bot|no me escribas, por favor, más",
+    "pt": "não quero receber mensagens|não quero mais receber mensagens|para de me mandar mensagens|para de escrever"
+    "|pare bot",
+    "ru": "не надо мне писать|отпишите меня от рассылки|отписаться от рассылки|не хочу получать сообщения"
+    "|прекрати мне писать|остановись|СТОП бот|не пишите мне, пожалуйста, больше",
+    "de": "hör bitte auf|hören sie auf|lass mich bitte in ruhe|schreib mich nicht mehr an"
+    "|ich möchte keine nachrichten mehr|ich möchte mich abmelden|Stopp, Bot",
+    "fr": "je ne veux plus recevoir de messages|ne me contacte plus|ne me contactez plus"
+    "|arrêtez de m'envoyer des messages|arrête bot",
+    "id": "jangan chat saya|jangan chat saya lagi|jangan ganggu saya lagi|unsub|udah stop|berhenti bot",
+    "tr": "mesaj atmayın|bana mesaj göndermeyin|dur bot",
+    "ar": "لا ترسلي|مش عايز رسائل|ما بدي رسائل|وقف|توقف يا بوت",
+    "hi": "मुझे मैसेज करना बंद करो|mujhe message mat bhejo|message band karo|stop karo|रुको रुको|बॉट रुको",
+}
+"""Repeated, with a courtesy in the middle or a word to the bot, and longer ones."""
+COMMANDS = (
+    *("/unsubscribe", "/stopp", "/stop_all", "/stopall", "/optout", "/parar", "/dur", "/berhenti", "/arret"),
+    *("stop_all", "/opt_out", "/unsubscribe@rekindle_bot"),
+)
 CHAT = """stop by the shop
 non-stop music
 I cannot stop laughing
@@ -53,7 +78,30 @@ dur bakalım ne olacak
 hello
 please
 thanks
-now""".splitlines()
+now
+iptal
+iptal et
+İPTAL
+إلغاء
+خلاص
+بس
+بس خلاص
+cukup
+genug
+reicht
+enough
+baja
+no más
+no more
+no more, thanks
+довольно
+/stop_loss
+stop the bot from eating
+can you
+can you stop the car
+hey
+hey bot
+stop or go stop""".splitlines()
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -61,6 +109,18 @@ def test_it_is_understood_in_every_language(language: str) -> None:
     """R93: any case, accents or none, and with a please."""
     assert [text for text in TYPED[language].split("|") if not is_stop(text)] == []
     assert [phrase for phrase in STOP[language].split(", ") if not is_stop(phrase.upper())] == []
+
+
+@pytest.mark.parametrize("text", [text for texts in ASKED_OTHERWISE.values() for text in texts.split("|")])
+def test_it_is_understood_in_other_words(text: str) -> None:
+    """R93: whoever asks does not choose among our phrases."""
+    assert is_stop(text)
+
+
+@pytest.mark.parametrize("text", COMMANDS)
+def test_a_command_that_we_do_not_have_is_understood(text: str) -> None:
+    """R93: a slash in front changes nothing, and an underscore is a space."""
+    assert is_stop(text)
 
 
 @pytest.mark.parametrize(

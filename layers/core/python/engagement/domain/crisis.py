@@ -25,7 +25,10 @@ CRISIS = {
     " hurting myself, harm myself, harming myself, self harm*, selfharm*, want to cut myself, wanna cut myself,"
     " cutting myself, cut myself on purpose, cut myself again, cut myself to, cut my wrist*, slit my wrist*,"
     " cutting my wrist*, hang myself, hanging myself, shoot myself, overdose on my, take all my pills,"
-    " took all my pills, jump off a bridge, jump in front of a train",
+    " took all my pills, jump off a bridge, jump in front of a train, kms, kmsing, wanna be dead, wish i wasn't alive,"
+    " wish i weren't alive, wish i was not alive, isn't worth living, no point in living, no point living,"
+    " don't wanna be here anymore, don't wanna be here any more, i should die, i hope i die, overdosed, off myself,"
+    " offing myself, i'd rather die, i would rather die",
     "es": "suicid*, quiero morir, quiero morirme, me quiero morir, quisiera morir, quisiera morirme, deseo morir,"
     " ganas de morir, ganas de morirme, prefiero morir, prefiero morirme, quiero estar muerto, quiero estar muerta,"
     " quisiera estar muerto, quisiera estar muerta, ojalá me muera, ojalá estuviera muerto, ojalá estuviera muerta,"
@@ -36,7 +39,9 @@ CRISIS = {
     " no tengo ganas de vivir, cansado de vivir, cansada de vivir, no vale la pena vivir, quiero hacerme daño,"
     " ganas de hacerme daño, hacerme daño a mí, me hago daño, me quiero hacer daño, autolesi*, me autolesion*,"
     " cortarme las venas, cortarme los brazos, cortarme las muñecas, me corto las venas, me corto los brazos,"
-    " quiero cortarme, ganas de cortarme, quiero ahorcarme, me voy a ahorcar, voy a ahorcarme",
+    " quiero cortarme, ganas de cortarme, quiero ahorcarme, me voy a ahorcar, voy a ahorcarme, no quiero existir,"
+    " quiero dejar de existir, estaría mejor muerto, estaría mejor muerta, me corté, no kiero vivir, kiero morir,"
+    " kiero morirme, kiero matarme, me kiero matar",
     "pt": "suicid*, quero morrer, queria morrer, eu queria morrer, vontade de morrer, prefiro morrer,"
     " queria estar morto, queria estar morta, quero estar morto, quero estar morta, quero me matar, queria me matar,"
     " vou me matar, quero matar-me, vou matar-me, penso em me matar, pensando em me matar, pensei em me matar,"
@@ -46,19 +51,23 @@ CRISIS = {
     " não quero estar viva, sem vontade de viver, cansei de viver, cansado de viver, cansada de viver,"
     " não vale a pena viver, não aguento mais viver, quero me machucar, vontade de me machucar,"
     " me machuco de propósito, automutil*, me automutil*, quero me cortar, vontade de me cortar, me corto,"
-    " cortar os pulsos, cortar meus pulsos, me enforcar",
+    " cortar os pulsos, cortar meus pulsos, me enforcar, n quero mais viver, n quero viver, não quero mais existir,"
+    " não quero existir, n quero mais existir, me cortei, prefiro estar morto, prefiro estar morta,"
+    " preferia estar morto, preferia estar morta",
     "ru": "хочу умереть, хочется умереть, хотел бы умереть, хотела бы умереть, умереть хочу, умереть хочется,"
     " хочу сдохнуть, хочется сдохнуть, сдохнуть хочу, лучше бы я умер, лучше бы я умерла, лучше умереть,"
     " хочу быть мертвым, хочу быть мертвой, убить себя, убью себя, себя убить, себя убью, убиваю себя,"
     " убить самого себя, покончить с собой, покончу с собой, с собой покончить, с собой покончу, покончить жизнь,"
     " покончить с жизнью, покончу с жизнью, свести счеты с жизнью, уйти из жизни, лишить себя жизни,"
-    " наложить на себя руки, наложу на себя руки, суицид*, самоубийств*, самоубиться, самоубьюсь, выпилиться,"
-    " выпилюсь, повеситься, повешусь, не хочу жить, не хочу больше жить, жить не хочу, жить больше не хочу,"
-    " не хочется жить, жить не хочется, нет смысла жить, незачем жить, нет сил жить, устал жить, устала жить,"
-    " вскрыть вены, вскрою вены, вскрыть себе вены, режу вены, резать вены, порезать вены, порежу вены, режу себя,"
-    " резать себя, порезать себя, порежу себя, себя режу, себя резать, режу руки, причинить себе вред,"
-    " причиняю себе вред, причинить себе боль, причиняю себе боль, навредить себе, навредить самому себе,"
-    " самоповрежд*, селфхарм*, спрыгнуть с крыши, спрыгну с крыши",
+    " наложить на себя руки, наложу на себя руки, суицид*, самоубийств*, самоубиться, самоубьюсь, выпилиться, выпилюсь,"
+    " повеситься, повешусь, не хочу жить, не хочу больше жить, жить не хочу, жить больше не хочу, не хочется жить,"
+    " жить не хочется, нет смысла жить, незачем жить, нет сил жить, устал жить, устала жить, вскрыть вены, вскрою вены,"
+    " вскрыть себе вены, режу вены, резать вены, порезать вены, порежу вены, режу себя, резать себя, порезать себя,"
+    " порежу себя, себя режу, себя резать, режу руки, причинить себе вред, причиняю себе вред, причинить себе боль,"
+    " причиняю себе боль, навредить себе, навредить самому себе, самоповрежд*, селфхарм*, спрыгнуть с крыши,"
+    " спрыгну с крыши, не вижу смысла жить, не вижу смысла в жизни, больше не могу жить, не могу больше жить,"
+    " надоело жить, порезала себя, порезал себя, себя порезала, себя порезал, режусь, прыгнуть с крыши, прыгну с крыши,"
+    " уснуть и не проснуться, заснуть и не проснуться",
     "de": "suizid*, selbstmord*, selbsttötung*, freitod, mich umbringen, mich umzubringen, ich bring mich um,"
     " ich bringe mich um, bringe ich mich um, bring ich mich um, mich umgebracht, mich töten, mich zu töten,"
     " mich selbst töten, mir das leben nehmen, mir das leben zu nehmen, nehme mir das leben, nehm mir das leben,"
@@ -71,18 +80,23 @@ CRISIS = {
     " keinen grund zu leben, lebensmüde, mir etwas antun, mir was antun, mir etwas anzutun, mir was anzutun,"
     " tu mir was an, tue mir etwas an, selbstverletz*, mich verletzen, mich selbst verletz*, mich selbst zu verletzen,"
     " verletze mich selbst, mir selbst wehtun, mir selbst weh tun, mich ritzen, mich zu ritzen, ritze mich, ritz mich,"
-    " mich geritzt, pulsadern, mich erhängen, mich aufhängen, vor den zug springen, vor den zug werfen, vor einen zug",
+    " mich geritzt, pulsadern, mich erhängen, mich aufhängen, vor den zug springen, vor den zug werfen, vor einen zug,"
+    " will nicht leben, möchte nicht leben, möchte nicht mehr aufwachen, will nicht mehr aufwachen,"
+    " nie wieder aufwachen, nie mehr aufwachen, wenn ich tot wäre, ich wäre nie geboren, wäre ich nie geboren,"
+    " ich ritze",
     "fr": "suicid*, veux mourir, envie de mourir, voudrais mourir, aimerais mourir, souhaite mourir, préfère mourir,"
     " préférerais mourir, voudrais être mort, voudrais être morte, aimerais être mort, aimerais être morte,"
     " veux plus vivre, veux pas vivre, plus envie de vivre, pas envie de vivre, marre de vivre, fatigué de vivre,"
-    " fatiguée de vivre, plus de raison de vivre, aucune raison de vivre, plus la force de vivre,"
-    " en finir avec la vie, en finir avec ma vie, envie d'en finir, veux en finir, vais en finir, pense à en finir,"
-    " mettre fin à mes jours, mettre fin à ma vie, m'ôter la vie, veux me tuer, vais me tuer, envie de me tuer,"
-    " pense à me tuer, pensé à me tuer, essayé de me tuer, me foutre en l'air, veux me pendre, vais me pendre,"
-    " envie de me pendre, scarifi*, me scarifi*, automutil*, me mutiler, envie de me faire du mal,"
-    " veux me faire du mal, me faire du mal à moi, je me fais du mal, vais me faire du mal, m'ouvrir les veines,"
-    " me tailler les veines, me trancher les veines, me couper les veines, envie de me couper, sauter d'un pont,"
-    " jeter sous un train, jeter sous le train",
+    " fatiguée de vivre, plus de raison de vivre, aucune raison de vivre, plus la force de vivre, en finir avec la vie,"
+    " en finir avec ma vie, envie d'en finir, veux en finir, vais en finir, pense à en finir, mettre fin à mes jours,"
+    " mettre fin à ma vie, m'ôter la vie, veux me tuer, vais me tuer, envie de me tuer, pense à me tuer,"
+    " pensé à me tuer, essayé de me tuer, me foutre en l'air, veux me pendre, vais me pendre, envie de me pendre,"
+    " scarifi*, me scarifi*, automutil*, me mutiler, envie de me faire du mal, veux me faire du mal,"
+    " me faire du mal à moi, je me fais du mal, vais me faire du mal, m'ouvrir les veines, me tailler les veines,"
+    " me trancher les veines, me couper les veines, envie de me couper, sauter d'un pont, jeter sous un train,"
+    " jeter sous le train, veux crever, envie de crever, jveux mourir, jveux crever, jveux plus vivre, jveux pas vivre,"
+    " jveux en finir, veux plus être en vie, veux pas être en vie, jveux plus être en vie, ne plus exister,"
+    " veux plus exister",
     "id": "bunuh diri, membunuh diri, membunuh diriku, bundir, ingin mati, pengen mati, pengin mati, pingin mati,"
     " kepengen mati, aku mau mati, saya mau mati, gue mau mati, gw mau mati, mau mati aja, mau mati saja,"
     " lebih baik mati, lebih baik aku mati, lebih baik saya mati, mending mati, mendingan mati, mending aku mati,"
@@ -98,25 +112,28 @@ CRISIS = {
     " yaşamaktan yoruldum, yaşamaya değmez, yaşama isteğim yok, yaşamak için bir nedenim yok, kendime zarar ver*,"
     " kendimi kesmek*, kendimi kesiyorum, kendimi kestim, kendimi kesece*, kollarımı kesiyorum, kollarımı kestim,"
     " kolumu kesiyorum, kolumu kestim, bileklerimi kes*, bileğimi kes*, kendimi yarala*, kendimi jiletle*,"
-    " köprüden atla*, kendimi köprüden at*",
+    " köprüden atla*, kendimi köprüden at*, uyanmak istemiyorum, uyanmak istemiyom, kendimi asacam, kendimi asıcak*",
     "ar": "انتحار, أنتحر, سأنتحر, انتحر, حنتحر, هنتحر, أقتل نفسي, اقتل نفسي, قتل نفسي, أقتل حالي, اقتل حالي, موت حالي,"
     " أنهي حياتي, انهي حياتي, إنهاء حياتي, إنهاء حياتى, أريد أن أموت, أريد الموت, أود أن أموت, أرغب في الموت,"
     " أتمنى الموت, أتمنى أن أموت, أتمنى لو أموت, ليتني أموت, ليتني مت, يا ريتني أموت, بدي أموت, بدي موت, عايز أموت,"
     " عايزة أموت, عاوز أموت, عاوزة أموت, أبغى أموت, أبي أموت, ودي أموت, نفسي أموت, لا أريد أن أعيش, لا أريد العيش,"
     " لا أرغب في الحياة, لا أريد الحياة, ما بدي أعيش, ما بدي عيش, مش عايز أعيش, مش عايزة أعيش, مش عاوز أعيش,"
     " ما أبغى أعيش, ما أبي أعيش, تعبت من العيش, أؤذي نفسي, أأذي نفسي, أذية نفسي, أذي نفسي, إيذاء نفسي, إيذاء النفس,"
-    " أجرح نفسي, جرح نفسي, أجرح يدي, أقطع شراييني, قطع شراييني, أقطع عروقي, أشنق نفسي, شنق نفسي",
-    "hi": "आत्महत्या, खुदकुशी, ख़ुदकुशी, खुदखुशी, सुसाइड, मरना चाहता हूँ, मरना चाहती हूँ, मर जाना चाहता,"
-    " मर जाना चाहती, मुझे मरना है, मरना है मुझे, मुझे मर जाना, मरने का मन, मरने की इच्छा, काश मैं मर,"
-    " मर जाऊँ तो अच्छा, इससे अच्छा मर, जीना नहीं चाहता, जीना नहीं चाहती, जीना नही चाहता, जीना नही चाहती,"
-    " नहीं जीना चाहता, नहीं जीना चाहती, और नहीं जीना, मुझे नहीं जीना, मुझे जीना नहीं, मुझे अब नहीं जीना, अब जीना नहीं,"
-    " जीने का मन नहीं, जीने की इच्छा नहीं, जीने का कोई मतलब नहीं, जीने का कोई फायदा नहीं, खुद को मार, खुद को खत्म,"
-    " अपने आप को मार, अपने आप को खत्म, अपनी जान दे, अपनी जान ले, जान देना चाहता, जान देना चाहती, जान दे दूँ,"
-    " अपनी जिंदगी खत्म, जिंदगी खत्म करना, जीवन खत्म करना, अपना जीवन खत्म, अपना जीवन समाप्त, जीवन समाप्त करना,"
-    " फांसी लगा, फाँसी लगा, खुद को नुकसान, खुद को चोट, खुद को काट, अपने आप को चोट, अपने आप को नुकसान, अपने आप को काट,"
-    " नस काट, कलाई काट, marna chahta h*, marna chahti h*, mar jana chahta, mar jana chahti, mujhe marna hai,"
-    " jeena nahi chaht*, jina nahi chaht*, jeene ka man nahi, jeene ka mann nahi, khudkushi, khudkhushi, atmahatya,"
-    " aatmahatya, khud ko maar*, apni jaan de",
+    " أجرح نفسي, جرح نفسي, أجرح يدي, أقطع شراييني, قطع شراييني, أقطع عروقي, أشنق نفسي, شنق نفسي, ما عاد بدي عيش,"
+    " ما عاد بدي أعيش, ما عدت أريد أن أعيش, جرحت نفسي",
+    "hi": "आत्महत्या, खुदकुशी, ख़ुदकुशी, खुदखुशी, सुसाइड, मरना चाहता हूँ, मरना चाहती हूँ, मर जाना चाहता, मर जाना चाहती,"
+    " मुझे मरना है, मरना है मुझे, मुझे मर जाना, मरने का मन, मरने की इच्छा, काश मैं मर, मर जाऊँ तो अच्छा, इससे अच्छा मर,"
+    " जीना नहीं चाहता, जीना नहीं चाहती, जीना नही चाहता, जीना नही चाहती, नहीं जीना चाहता, नहीं जीना चाहती, और नहीं जीना,"
+    " मुझे नहीं जीना, मुझे जीना नहीं, मुझे अब नहीं जीना, अब जीना नहीं, जीने का मन नहीं, जीने की इच्छा नहीं,"
+    " जीने का कोई मतलब नहीं, जीने का कोई फायदा नहीं, खुद को मार, खुद को खत्म, अपने आप को मार, अपने आप को खत्म,"
+    " अपनी जान दे, अपनी जान ले, जान देना चाहता, जान देना चाहती, जान दे दूँ, अपनी जिंदगी खत्म, जिंदगी खत्म करना,"
+    " जीवन खत्म करना, अपना जीवन खत्म, अपना जीवन समाप्त, जीवन समाप्त करना, फांसी लगा, फाँसी लगा, खुद को नुकसान,"
+    " खुद को चोट, खुद को काट, अपने आप को चोट, अपने आप को नुकसान, अपने आप को काट, नस काट, कलाई काट, marna chahta h*,"
+    " marna chahti h*, mar jana chahta, mar jana chahti, mujhe marna hai, jeena nahi chaht*, jina nahi chaht*,"
+    " jeene ka man nahi, jeene ka mann nahi, khudkushi, khudkhushi, atmahatya, aatmahatya, khud ko maar*, apni jaan de,"
+    " मैं मर जाऊंगा, मैं मर जाऊंगी, मैं मर जाउंगा, मैं मर जाउंगी, mujhe jeena nahi, mujhe jina nahi, mujhe nahi jeena,"
+    " mujhe nahi jina, mujhe ab jeena nahi, mujhe mar jana, mar jana hai, apni jaan le lunga, apni jaan le lungi,"
+    " apni jaan le lu",
 }
 """By language: whole words, or where a star follows the beginning of one; in Arabic and Hindi whatever holds them."""
 
@@ -141,28 +158,44 @@ NOT_MEANT = {
     r" hurt myself (?:playing|running|skiing|cooking|climbing|training|at (?:work|school|the gym)|by accident),"
     r" live (?:here|there|near|close|abroad|alone|at(?! all)|on (?:my own|campus)),"
     r" live in(?! (?:this|that|such|pain|fear|hell|misery|agony|a world|my body|my head|my skin)),"
-    r" live with (?:my (?:parents|family|mother|mom|mum|father|dad|brother|sister|ex)|him|her|them|roommates?)",
+    r" live with (?:my (?:parents|family|mother|mom|mum|father|dad|brother|sister|ex)|him|her|them|roommates?),"
+    r" (?:\d+k?|one|two|three|four|five|six|seven|eight|nine|ten|twenty|thirty|fifty|hundred|thousand) kms,"
+    r" (?:few|many|some|more|several|couple of|hundreds of|thousands of|in|per|aws|los|muchos|des|les) kms,"
+    r" kms (?:away|per|h|hr|an hour|por|keys?),"
+    r" (?:it|them|that|this|\w+ed|show|showing|dry|drying|dust|dusting|wash|washing|brush|brushing) off myself,"
+    r" overdosed on (?:\w+ )?(?:chocolate|coffee|caffeine|sugar|cake|pizza|candy|sweets|cuteness|netflix|memes),"
+    r" rather die than (?:eat|wear|cook|drink|listen to)",
     "es": r"(?:morir|morirme) de (?:risa|calor|sueño|hambre|amor), (?:escuadrón|atentado|terrorista)s? suicidas?,"
     r" vivir (?:aquí|allí|ahí|juntos), vivir en(?! (?:este mundo|este cuerpo|esta|el dolor|el infierno)),"
-    r" vivir con (?:ella|ellos|mis padres|mi (?:madre|padre|familia|ex)), acabar con todo (?:el|la|lo)",
+    r" vivir con (?:ella|ellos|mis padres|mi (?:madre|padre|familia|ex)), acabar con todo (?:el|la|lo),"
+    r" me corté (?:un poco )?(?:el pelo|el cabello|las uñas|la barba|las puntas|el flequillo|la melena),"
+    r" se me corte, me corte (?:la (?:luz|llamada|línea|señal)|el (?:agua|gas|internet)|internet),"
+    r" me corté (?:el|un) dedo (?:cocinando|con (?:un |el )?papel)",
     "pt": r"morrer de (?:rir|calor|sono|fome|amores), me matar de (?:tanto|estudar|trabalhar|rir|comer),"
     r" (?:esquadrão|atentado|homem)s? suicidas?, viver (?:aqui|ali|lá), viver (?:em|no|na)(?! (?:dor|mundo)),"
-    r" viver com (?:ele|ela|eles|meus pais|minha (?:mãe|família|ex)), me corto o",
+    r" viver com (?:ele|ela|eles|meus pais|minha (?:mãe|família|ex)), me corto o,"
+    r" me cortei (?:o cabelo|cozinhando|fazendo a barba|com (?:um |o )?papel)",
     "ru": r"умереть (?:от|со) (?:смеха|смеху|хохота|скуки|жары), отряд самоубийц\w*, жить (?:тут|здесь|там|вместе|у),"
     r" жить в(?! (?:этом мире|таком|такой|боли|аду)), жить на(?! (?:свете|этом свете|этой земле)),"
-    r" жить с (?:ним|ней|ними|родителями|тобой|вами)",
-    "de": r"(?:selbstmord|suizid)(?:attent|komm|bomb|ansch|trupp)\w*",
+    r" жить с (?:ним|ней|ними|родителями|тобой|вами),"
+    r" режусь в (?:карты|доту|дотку|кс|танки|игры|игру|покер|домино|майнкрафт|приставку)",
+    "de": r"(?:selbstmord|suizid)(?:attent|komm|bomb|ansch|trupp)\w*,"
+    r" ich ritze (?:ein |einen |eine )?\w+ in (?:den baum|die rinde|das holz|holz|ton|teig|den teig)",
     "fr": r"mourir de (?:rire|chaud|faim|soif|honte|sommeil), attentats? suicides?,"
     r" vivre (?:ici|là|chez|à|avec (?:lui|elle|eux|mes parents|ma (?:mère|famille|femme)|mon (?:père|mari|ex))),"
     r" vivre en(?! (?:souffrant|enfer|souffrance)), vivre dans(?! (?:ce monde|cette|la douleur)),"
-    r" en finir avec(?! (?:la vie|ma vie|cette vie|tout))",
+    r" en finir avec(?! (?:la vie|ma vie|cette vie|tout)),"
+    r" crever (?:de (?:rire|chaud|faim|soif)|l (?:abcès|écran)|(?:le|un) (?:plafond|pneu|ballon)|les pneus)",
     "id": r"bom bunuh diri, (?:mau|ingin|pengen) hidup (?:di(?! dunia)|sama (?:dia|mereka)|bareng),"
     r" (?:capek|cape|lelah|bosan) hidup di(?! dunia)",
     "tr": r"intihar (?:saldır|bomba|timi|komando|mangası)\w*,"
-    r" (?!dünyada|şekilde|halde|hayatta|acıda)\w+[dt][ae] yaşamak istemiyo\w+",
+    r" (?!dünyada|şekilde|halde|hayatta|acıda)\w+[dt][ae] yaşamak istemiyo\w+,"
+    r" (?:erken|rüyadan|rüyamdan|uykudan) uyanmak istemiyo\w+",
     "ar": r"(?:ال)?(?:هجوم|تفجير|عملية|حزام|هجمات|عمليات) (?:ال)?انتحاري\w*, (?:فرقة|فريق) (?:ال)?انتحار\w*,"
-    r" أموت من (?:الضحك|الحر|الجوع), ليتني مت\w+",
-    "hi": "सुसाइड स्क्वाड, सुसाइड स्क्वॉड",
+    r" أموت من (?:الضحك|الحر|الجوع), ليتني مت\w+,"
+    r" ما عاد بدي أ?عيش (?:هون|هنا|معه|معها)",
+    "hi": "सुसाइड स्क्वाड, सुसाइड स्क्वॉड,"
+    r" (?:हँसते|हँसी से|गर्मी से|भूख से|ठंड से) (?:तो )?मैं मर (?:जाऊंगा|जाऊंगी|जाउंगा|जाउंगी)",
 }
 """By language: patterns of what holds such words and means something else; taken out of a text before it is judged."""
 
