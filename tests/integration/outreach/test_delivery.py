@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from engagement.domain.callbacks import Button
+from engagement.domain.callbacks import Button, Signer
 from engagement.domain.delivery import Delivery
 from engagement.domain.enhancement import Enhanced
 from engagement.domain.gate import rollout_of
@@ -24,6 +24,7 @@ from engagement.domain.preferences import Dismissal, TypeChoice
 from engagement.domain.profile import Consent
 from engagement.domain.scores import ChurnScores
 from engagement.domain.tick import Tick
+from engagement.errors import SecretUnavailableError, SettingsError
 from engagement.services.outreach import ProactiveOutreachService
 from engagement.services.sending import HTTP_SECONDS, MARGIN_SECONDS
 from engagement.store import keys
@@ -108,6 +109,35 @@ def test_a_run_under_way_keeps_the_next_one_out(bot: Any) -> None:
     assert bot.run().sent == 1
     assert [report.stopped for report in inner] == ["lease_held"]
     assert bot.run(MINUTE).stopped is None, "the lease is given back"
+
+
+def _unreadable() -> str:
+    raise SecretUnavailableError("no such parameter")
+
+
+@pytest.mark.parametrize("key", [_unreadable, str], ids=["unreadable", "empty"])
+def test_without_the_key_of_the_buttons_nothing_is_begun(bot: Any, key: Callable[[], str]) -> None:
+    """R96: a message without its "stop" is none; it is not claimed, and goes out once the key is there."""
+    bot.user(7)
+    outreach = bot.plan(7)
+    with pytest.raises((SecretUnavailableError, SettingsError)):
+        bot.run(signer=Signer(123456, key))
+    assert bot.state(outreach) is S.SCHEDULED
+
+    assert bot.run(MINUTE).sent == 1
+
+
+def test_a_key_that_goes_away_within_a_run_costs_no_message(bot: Any) -> None:
+    """R96: the buttons are made before the commit, after which a message counts as sent."""
+    bot.user(7)
+    outreach = bot.plan(7)
+    answers = iter(["a-key"])
+    with pytest.raises(SecretUnavailableError):
+        bot.run(signer=Signer(123456, lambda: next(answers, None) or _unreadable()))
+    assert (bot.state(outreach), bot.telegram.requests) == (S.CLAIMED, [])
+
+    bot.sweep(timedelta(minutes=30))
+    assert bot.run(timedelta(minutes=31)).sent == 1
 
 
 def test_messages_of_another_bot_are_left_alone(bot: Any) -> None:

@@ -128,6 +128,15 @@ class Signer:
         """
         return f"{PREFIX}:{button}:{ref}:{self._digest(button, user_id, ref)}"
 
+    def check(self) -> None:
+        """See that there is a key, before anything is begun that needs a button.
+
+        Raises:
+            SettingsError: it is empty.
+            SecretUnavailableError: it cannot be read.
+        """
+        self._digest("", 0, "")
+
     def read(self, data: str, user_id: int) -> Press | None:
         """Return what a press says; None where the data are not ours, or not for this user.
 

@@ -377,10 +377,14 @@ class ProactiveOutreachService:
 
         Raises:
             StoreUnavailableError: DynamoDB is in trouble; what was under way is settled by the sweeper.
+            SecretUnavailableError: the key of our buttons cannot be read; nothing was begun.
+            SettingsError: it is empty; likewise.
         """
         owner = uuid.uuid4().hex
         if not transport.policy.enabled:
             return DeliveryReport(stopped=StopReason.OFF)
+        # Without it no message could have buttons: nothing is claimed, and nothing is lost.
+        transport.signer.check()
         lease = f"{FUNCTION}.{tick.shard}"
         until = tick.now + timedelta(seconds=transport.lease_seconds)
         if not transport.leases.acquire(transport.bot_id, lease, owner=owner, now=tick.now, until=until):

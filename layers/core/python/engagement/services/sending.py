@@ -247,6 +247,8 @@ class Run:
         exposed = expose(outreach, permit.profile, now)
         if enhanced and not permit.held_out:
             exposed, markup = replace(exposed, enhanced=enhanced.by), enhanced.text_html
+        # Before the commit: whatever fails after it is a message that was counted and never sent.
+        keyboard = {} if permit.held_out else self._keyboard(exposed, permit.profile)
         move = self._outreaches.hold_out if permit.held_out else self._outreaches.commit
         match move(exposed, owner=self._owner, charge=charge, policy=policy, now=now):
             case Commit.COMMITTED if permit.held_out:
@@ -255,7 +257,7 @@ class Run:
                 with self._lock:
                     # So that the last message of the day ends it for both arms at once.
                     self._budget_left = max(0, self._budget_left - 1)
-                self._send(exposed, permit.profile, charge, markup)
+                self._send(exposed, permit.profile, charge, markup, keyboard)
             case Commit.LOST:
                 self._count("lost")
             case Commit.REFUSED:
@@ -378,11 +380,12 @@ class Run:
         self._transport.sleep(wait)
         return not self.report.stopped and self._has_time()
 
-    def _send(self, outreach: Outreach, profile: Profile, charge: Charge, markup: str) -> None:
+    def _send(
+        self, outreach: Outreach, profile: Profile, charge: Charge, markup: str, keyboard: dict[str, Any]
+    ) -> None:
         """Make the one request that was committed, and record what became of it."""
         sent_at = self._now()
         parsed = outreach.template not in self.report.broken_templates
-        keyboard = self._keyboard(outreach, profile)
         delivery = self._post(profile.chat_id, markup, keyboard, parsed=parsed)
         if delivery is not None and delivery.outcome is DeliveryOutcome.BAD_MARKUP and parsed:
             with self._lock:
