@@ -124,6 +124,30 @@ def test_a_pattern_that_cannot_be_read_is_exported_as_its_bytes(life: Life) -> N
     assert len(export.items) > 20
 
 
+@pytest.mark.parametrize("kind", ["profile", "answer", "interaction", "outreach", "award", "attention", "request"])
+def test_an_item_of_another_version_costs_no_other_its_words(life: Life, kind: str) -> None:
+    """R100: it is listed as it is kept, and said to have no words."""
+    life.has_a_past(CANARY)
+    whole = exported(life.now)
+    store = _Odd(kind)
+    export = Exporter(BOT, store).export(CANARY, now=life.now)
+
+    assert len(export.items) == len(whole.items)
+    assert "One item could not be put into words; it is listed below as it is kept." in export.words
+    assert json.loads(export.as_json())["in_words"] == list(export.words)
+
+
+class _Odd:
+    """Everything that is kept, with items of one kind that know nothing but their kind."""
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+
+    def items(self, bot_id: int, user_id: int) -> list[dict[str, Any]]:
+        found = Exports().items(bot_id, user_id)
+        return [{"kind": self._kind, "sk": "x"} if item["kind"] == self._kind else item for item in found]
+
+
 def _state() -> Any:
     from engagement.store.table import PatternItem
 

@@ -89,24 +89,24 @@ class Exporter:
         return Export(user_id, now, words, tuple(items))
 
     def _words(self, user_id: int, items: Sequence[Item], now: datetime) -> Iterator[str]:
-        for item in _of_kind(items, "profile"):
-            yield from _profile_words(item)
-        yield from map(_answer_words, sorted(_of_kind(items, "answer"), key=lambda item: item["answered_at"]))
-        yield from _interaction_words(_of_kind(items, "interaction"))
-        for item in _of_kind(items, "pattern"):
-            yield from _pattern_words(item)
-            if "churn_14d" in item:
-                yield from self._score_words(user_id, item, now)
-        for item in _of_kind(items, "award"):
-            yield f"You reached the milestone {item['sk'].partition('#')[2]} on {_day(item['awarded_at'])}."
-        for item in sorted(_of_kind(items, "outreach"), key=lambda item: item["planned_at"]):
-            yield _outreach_words(item)
-        for item in _of_kind(items, "attention"):
-            yield f"On {_day(item['noticed_at'])} a message of yours was shown to a person: {item['reason']}."
-        for item in _of_kind(items, "request"):
-            yield f"You asked for this file on {_day(item['asked_at'])}."
-        for item in _of_kind(items, "tombstone"):
-            yield f"You were erased on {_day(item['erased_at'])}; that is kept until {_day(item['expires_on'])}."
+        for kind, time, tell in (
+            ("profile", "created_at", _profile_words),
+            ("answer", "answered_at", _answer_words),
+        ):
+            yield from _told(_of_kind(items, kind, time), tell)
+        yield from _told([_of_kind(items, "interaction", "occurred_at")], _interaction_words)
+        patterns = _of_kind(items, "pattern", "")
+        yield from _told(patterns, _pattern_words)
+        scored = [item for item in patterns if "churn_14d" in item]
+        yield from _told(scored, lambda item: self._score_words(user_id, item, now))
+        for kind, time, tell in (
+            ("award", "awarded_at", _award_words),
+            ("outreach", "planned_at", _outreach_words),
+            ("attention", "noticed_at", _attention_words),
+            ("request", "asked_at", _request_words),
+            ("tombstone", "erased_at", _tombstone_words),
+        ):
+            yield from _told(_of_kind(items, kind, time), tell)
 
     def _score_words(self, user_id: int, item: Item, now: datetime) -> Iterator[str]:
         yield (
@@ -121,8 +121,23 @@ class Exporter:
             yield f"What speaks for and against that now: {'; '.join(reasons)}."
 
 
-def _of_kind(items: Iterable[Item], kind: str) -> list[Item]:
-    return [item for item in items if item.get("kind") == kind]
+def _of_kind(items: Iterable[Item], kind: str, time: str) -> list[Item]:
+    """Return the items of a kind, by the attribute that says when they came into being."""
+    return sorted((item for item in items if item.get("kind") == kind), key=lambda item: _seconds(item.get(time)))
+
+
+def _seconds(value: object) -> float:
+    return value if isinstance(value, int | float) else 0.0
+
+
+def _told[T](things: Iterable[T], tell: Callable[[T], Iterable[str]]) -> Iterator[str]:
+    """Yield each in words; one that has none, having been written by another version, takes nobody else's away."""
+    for thing in things:
+        try:
+            words = tuple(tell(thing))
+        except (LookupError, TypeError, ValueError, ArithmeticError, OSError):
+            words = ("One item could not be put into words; it is listed below as it is kept.",)
+        yield from words
 
 
 def _profile_words(item: Item) -> Iterator[str]:
@@ -142,10 +157,10 @@ def _profile_words(item: Item) -> Iterator[str]:
         yield f"The next message may come from {_day(item['next_ok_at'])} on, as far as the distance is concerned."
 
 
-def _answer_words(item: Item) -> str:
+def _answer_words(item: Item) -> Iterator[str]:
     asked = words_of(item.get("wording") or "")
     text = f' to the question "{asked}"' if asked else ""
-    return (
+    yield (
         f'On {_day(item["answered_at"])} you answered "{item["said"]}" about "{item["question"]}", by {item["source"]}'
         f"{text}."
     )
@@ -170,7 +185,23 @@ def _pattern_words(item: Item) -> Iterator[str]:
     yield f"You were active on {len(state['days'])} days, {state['total']} times in all. Topics: {topics}."
 
 
-def _outreach_words(item: Item) -> str:
+def _award_words(item: Item) -> Iterator[str]:
+    yield f"You reached the milestone {item['sk'].partition('#')[2]} on {_day(item['awarded_at'])}."
+
+
+def _attention_words(item: Item) -> Iterator[str]:
+    yield f"On {_day(item['noticed_at'])} a message of yours was shown to a person: {item['reason']}."
+
+
+def _request_words(item: Item) -> Iterator[str]:
+    yield f"You asked for this file on {_day(item['asked_at'])}."
+
+
+def _tombstone_words(item: Item) -> Iterator[str]:
+    yield f"You were erased on {_day(item['erased_at'])}; that is kept until {_day(item['expires_on'])}."
+
+
+def _outreach_words(item: Item) -> Iterator[str]:
     what = f"A message of the type {item['outreach_type']} was planned for you on {_day(item['planned_at'])}"
     why = f"because of {item['trigger']}; it is {item['state']}"
     reason = item.get("reason")
@@ -181,7 +212,7 @@ def _outreach_words(item: Item) -> str:
     if item["arm"] == "held_out":
         why += ". The draw put you among those who do not get it, so that it can be seen whether it helps"
     came = "; you came back" if "returned_at" in item else ""
-    return f"{what}, {why}{came}."
+    yield f"{what}, {why}{came}."
 
 
 def _yes(value: bool) -> str:
