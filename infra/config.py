@@ -70,7 +70,7 @@ class DeploymentConfig:
         telegram_api_url: where the Bot API is; plain http only on this machine.
         virtual_clock: "on" lets the holder of the secret say when an update arrived; stage "local" only.
         consent_policy: "ask" (nobody is written to before pressing Yes) or "assume" (they agreed elsewhere).
-        store_text: "on" keeps the text of messages.
+        store_text: "on" keeps the text of messages, on the ground that `sensitive_basis` names.
         interaction_ttl_days: days an interaction is kept.
         flood_limit_per_minute: interactions of one user stored per minute and running copy.
         churn_threshold: churn probability [0, 1] over 14 days from which re-engagement is planned.
@@ -97,7 +97,7 @@ class DeploymentConfig:
         schedule_timezone: IANA zone of the schedules.
         mood_support: "off", or "answered" once a person answers those who reply to a message of support.
         helplines: whom to call on a hard day, like "en=Samaritans 116 123|de=Telefonseelsorge 0800 1110111"; or "none".
-        operator_chat_id: chat with your bot to which messages are forwarded that a person must look at; 0 is none.
+        operator_chat_id: chat or group of your bot that messages are forwarded to which a person must look at; 0: none.
         features: what feature_suggestion may suggest, like "habits,/reminders"; "none" suggests nothing.
         sensitive_basis: "consent" keeps mood and private topics of those only who let the bot write to them;
             "operator" of everybody: you have another legal basis.
@@ -261,7 +261,7 @@ class DeploymentConfig:
             ("sends_per_second", 1, 30),
             ("score_shards", 1, 16),
             ("min_training_samples", 1, 1_000_000),
-            ("operator_chat_id", 0, 2**52 - 1),
+            ("operator_chat_id", -(2**52), 2**52),
             ("user_ttl_days", 30, 3650),
             ("blocked_user_ttl_days", 1, 3650),
         ):
@@ -272,6 +272,11 @@ class DeploymentConfig:
         if not re.fullmatch(r"[a-z][a-z0-9-]{0,19}", self.stage):
             raise ConfigError(
                 f"`stage` is {self.stage!r}; use up to 20 lower-case letters, digits and -: `-c stage=test`"
+            )
+        if self.mood_support == SUPPORT_ANSWERED and not (self.operator_chat_id or self.alarm_email):
+            raise ConfigError(
+                "`mood_support` is answered, but nobody would learn of an answer; name the chat that they are "
+                "forwarded to, `-c operator_chat_id=1234567`, or who is mailed, `-c alarm_email=you@example.com`"
             )
         if self.virtual_clock == "on" and not self.disposable:
             raise ConfigError("`virtual_clock` is for the local AWS only; leave it out, or add `-c stage=local`")

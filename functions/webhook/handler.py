@@ -8,7 +8,7 @@ from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from engagement.clients.secrets import read_secret
-from engagement.errors import SecretUnavailableError, StoreUnavailableError
+from engagement.errors import SecretUnavailableError, SettingsError, StoreUnavailableError
 from engagement.services.front_door import TRY_AGAIN, FrontDoor, answer
 from engagement.settings import WebhookSettings
 from engagement.store import table
@@ -29,7 +29,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     arrived_ms = request.request_context.time_epoch
     try:
         receipt = door.enter(request.headers, request.body, bool(request.is_base64_encoded), arrived_ms)
-    except (SecretUnavailableError, StoreUnavailableError) as error:
+    except (SecretUnavailableError, SettingsError, StoreUnavailableError) as error:
         metrics.add_metric("UpdatesDeferred", MetricUnit.Count, 1)
         logger.warning("update deferred", reason=type(error).__name__)
         return TRY_AGAIN

@@ -44,6 +44,7 @@ CHOICES: dict[str, str | float] = {
     "rollout": "20,re_engagement=100,personalized_checkin=100,mood_support=100",
     # Nobody answers here, and nobody is sad: it shows that support goes out.
     "mood_support": "answered",
+    "operator_chat_id": "424242",
     # One type for everybody who falls silent, so that its arms are as large as they can be.
     "churn_threshold": 0.6,
     "checkin_threshold": 0.6,

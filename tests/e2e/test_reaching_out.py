@@ -399,7 +399,8 @@ HELPLINE = "Samaritans 116 123"
 @pytest.fixture
 def operator_who_answers(suite: LocalSuite) -> Iterator[None]:
     """What deploying with `mood_support=answered` changes, and nothing else of the stack."""
-    functions, chosen = suite.client("lambda"), DeploymentConfig(bot_id=BOT_ID, mood_support="answered")
+    functions = suite.client("lambda")
+    chosen = DeploymentConfig(bot_id=BOT_ID, mood_support="answered", operator_chat_id=OPERATOR)
     support = {"MOOD_SUPPORT": chosen.mood_support}
     changes = {
         "PatternUpdater": support,

@@ -28,7 +28,7 @@ from engagement.services.analyzer import EngagementAnalyzer, StreamRecord
 from engagement.services.erasing import Eraser
 from engagement.services.reconciling import Reconciler
 from engagement.services.settling import Settling
-from engagement.store import keys
+from engagement.store import erasures, keys
 from engagement.store.answers import Answers
 from engagement.store.attentions import Attentions
 from engagement.store.erasures import Erasures
@@ -296,6 +296,27 @@ def test_who_comes_back_begins_anew_and_a_redelivered_request_spares_the_new_lif
     assert profile.consent is Consent.DECLINED
     assert life.eraser.sweep_due(life.now + timedelta(hours=2), lambda: 300.0) == 0
     assert differences(life.now) == []
+
+
+def test_a_new_life_that_begins_while_the_sweep_reads_is_spared(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
+    """R99: between reading the items and deleting the profile another sweep ends, and the user says "yes" again."""
+    life.lives(CANARY)
+    life.tombstones.begin(BOT, CANARY, life.now)
+    read = erasures.rows_of
+
+    def slowly(pk: str) -> list[dict[str, Any]]:
+        rows = list(read(pk))
+        monkeypatch.setattr(erasures, "rows_of", read)
+        Erasures().sweep(BOT, CANARY, life.now)
+        life.profiles.record_consent(BOT, CANARY, Consent.GRANTED, life.now + timedelta(minutes=1))
+        return rows
+
+    monkeypatch.setattr(erasures, "rows_of", slowly)
+    Erasures().sweep(BOT, CANARY, life.now)
+
+    profile = life.profiles.get(BOT, CANARY)
+    assert profile is not None
+    assert profile.consent is Consent.GRANTED
 
 
 def test_the_stream_erases_who_asked_for_it_within_its_batch(life: Life) -> None:

@@ -17,6 +17,7 @@ from engagement.errors import BadZoneError
 from engagement.store import keys
 from engagement.store.profiles import Profiles, first_contact
 from engagement.store.table import Item, ProfileItem, TombstoneItem, keyed
+from engagement.store.tombstones import Tombstones
 from tests.builders import profile
 
 BOT = 42
@@ -337,6 +338,61 @@ def test_a_hostile_zone_is_not_kept(table: str, zone: str) -> None:
     with pytest.raises(BadZoneError):
         profiles.set_zone(BOT, 7, zone, T0, ADA)
     assert items_of(7) == []
+
+
+WEEK = 7 * 24 * 60
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    words=st.lists(st.tuples(st.booleans(), st.integers(0, 24)), min_size=1, max_size=5).flatmap(
+        lambda words: st.tuples(st.just(words), st.permutations([*enumerate(words), *enumerate(words)]))
+    )
+)
+def test_of_numbered_words_the_one_said_last_holds_however_late_each_arrives(
+    table: str, words: tuple[list[tuple[bool, int]], list[tuple[int, tuple[bool, int]]]]
+) -> None:
+    """R94: in any order, with any repetition; a press is dated by its arrival, up to 24 hours after it was made."""
+    said, deliveries = words
+    user_id = next(users)
+    for number, (out, delay) in deliveries:
+        # No two of one second: of those the no holds, whatever the numbers say.
+        at = minutes(number + delay * 60) + timedelta(seconds=number)
+        (profiles.opt_out if out else profiles.opt_in)(BOT, user_id, at, update_id=number + 1)
+
+    assert known(user_id).opted_out is said[-1][0]
+
+
+def test_numbers_of_another_week_say_nothing(table: str) -> None:
+    """Telegram draws a new number at random after a week without updates: then the time decides."""
+    profiles.opt_in(BOT, 7, T0, ADA, update_id=900)
+    profiles.opt_out(BOT, 7, minutes(WEEK), update_id=5)
+    assert known(7).opted_out
+    profiles.opt_in(BOT, 7, minutes(2 * WEEK), update_id=3)
+    assert not known(7).opted_out
+
+
+@pytest.mark.parametrize("consent", [None, Consent.GRANTED])
+def test_who_was_erased_and_comes_back_is_not_written_to_without_a_yes(table: str, consent: Consent | None) -> None:
+    """R94, R99: whatever they do first, but for saying yes."""
+    Tombstones().begin(BOT, 7, T0)
+    if consent:
+        profiles.record_consent(BOT, 7, consent, minutes(1), ADA)
+    else:
+        profiles.set_zone(BOT, 7, "Europe/Berlin", minutes(1), ADA)
+    profiles.meet(BOT, 7, minutes(2), ADA)
+    assert known(7).consent is (consent or Consent.DECLINED)
+
+    Tombstones().begin(BOT, 8, T0)
+    assert profiles.meet(BOT, 8, minutes(1), ADA)
+    assert known(8).consent is Consent.DECLINED
+
+
+def test_a_block_brings_nobody_back_who_was_erased(table: str) -> None:
+    """R99: most people erase a bot and block it; that is no new life."""
+    Tombstones().begin(BOT, 7, T0)
+    assert not profiles.set_blocked(BOT, 7, blocked=True, at=minutes(1), contact=ADA)
+    assert profiles.get(BOT, 7) is None
 
 
 def test_what_awaits_an_answer_is_read_in_the_order_of_time(table: str) -> None:

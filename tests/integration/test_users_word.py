@@ -281,6 +281,18 @@ def test_a_yes_of_before_a_stop_does_not_lift_it_either(talk: Talk) -> None:
     assert not known().opted_out
 
 
+@pytest.mark.parametrize("order", [(0, 1), (1, 0), (1, 0, 1), (0, 1, 0)])
+def test_a_yes_pressed_before_a_stop_that_arrives_after_it_lifts_nothing(talk: Talk, order: tuple[int, ...]) -> None:
+    """R94: a press is dated by its arrival, which may be hours late; Telegram's numbers tell which was first."""
+    yes, stop = talk.press(data(Button.CONSENT_YES), T0), talk.message("/stop", T0 + MINUTE)
+    for number in order:
+        talk.posts((yes, stop)[number], T0 + timedelta(hours=2))
+    assert known().opted_out
+
+    talk.presses(data(Button.CONSENT_YES), T0 + timedelta(hours=3))
+    assert not known().opted_out
+
+
 # --- R95: histories of answers ---
 
 KINDS = ("yes", "no", "stop", "learn", "learn not", "reword", "reword not", "on", "off")

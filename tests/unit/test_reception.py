@@ -18,7 +18,7 @@ from engagement.domain.profile import Awaiting, Consent, ConsentPolicy, Profile,
 from engagement.domain.replies import TEXTS, Replies, Reply
 from engagement.domain.stop_words import STOP
 from engagement.domain.update import ButtonPressed, Contact, DeadLetter, MessageSent
-from engagement.services.reception import BUTTON_LIFETIME, Outcome, Receipt, Reception, Stores
+from engagement.services.reception import BUTTON_LIFETIME, NO, Outcome, Receipt, Reception, Stores
 from tests.builders import NOW, profile
 
 Sample = Callable[[str], dict[str, Any]]
@@ -156,14 +156,21 @@ class Desk:
         kind = "edited_message" if "edit_date" in more else "message"
         return self.reception.receive(json.dumps({"update_id": update_id, kind: message}).encode(), arrived or at)
 
-    def presses(self, data: str, update_id: int = 2, at: datetime = NOW, user_id: int = USER) -> Receipt:
+    def presses(
+        self,
+        data: str,
+        update_id: int = 2,
+        at: datetime = NOW,
+        user_id: int = USER,
+        message_at: datetime | None = NOW - DAY,
+    ) -> Receipt:
         query = {
             "id": "c",
             "from": {"id": user_id, "is_bot": False, "first_name": "Ada", "language_code": "en"},
             "message": {
                 "message_id": 9,
                 "chat": {"id": user_id, "type": "private"},
-                "date": int((NOW - DAY).timestamp()),
+                "date": int(message_at.timestamp()) if message_at else 0,
             },
             "data": data,
         }
@@ -250,18 +257,35 @@ def test_a_press_beyond_the_flood_limit_is_obeyed_all_the_same() -> None:
 
 
 def test_after_the_erasure_a_late_press_brings_nobody_back() -> None:
-    """R99: Telegram dates no press; one of the minutes around the erasure is not stored, and obeyed by nobody."""
+    """R99: Telegram dates no press, but its message: what is under one of the old life is not stored nor obeyed."""
     desk = Desk(Table(erased=NOW))
     forget = desk.presses(SIGNER.data(Button.FORGET_YES, USER), at=NOW + SECOND)
-    other = desk.presses(SIGNER.data(Button.CONSENT_YES, USER), at=NOW + BUTTON_LIFETIME)
+    other = desk.presses(SIGNER.data(Button.CONSENT_YES, USER), at=NOW + timedelta(hours=23))
+    undated = desk.presses(SIGNER.data(Button.CONSENT_YES, USER), at=NOW + DAY, message_at=None)
+    foreign = desk.presses("next_page:2", at=NOW + SECOND)
 
     assert (forget.outcome, forget.reason) == (other.outcome, other.reason) == (Outcome.IGNORED, "erased")
     assert (desk.table.interactions, desk.word.presses) == ({}, [])
     assert forget.reply
     assert forget.reply["text"] == TEXTS["forgotten"]["en"]
-    assert other.reply is None
-    desk.presses(SIGNER.data(Button.CONSENT_YES, USER), at=NOW + BUTTON_LIFETIME + SECOND)
+    for old in (other, undated):
+        assert old.reply
+        assert old.reply["text"] == TEXTS["button_old"]["en"]
+    assert foreign.reply is None
+    desk.presses(SIGNER.data(Button.CONSENT_YES, USER), at=NOW + 9 * SECOND, message_at=NOW + SECOND)
     assert len(desk.word.presses) == 1, "who comes back later begins anew"
+
+
+@pytest.mark.parametrize("button", Button)
+def test_under_a_message_of_the_old_life_only_a_no_is_obeyed(button: Button) -> None:
+    """R99: and only for somebody who is back; nothing is stored of it."""
+    ref = {"ty": "re", "tn": "re"}.get(button.value, REF if button in "gnts" else "")
+    back, gone = Desk(Table(profile(), erased=NOW)), Desk(Table(None, erased=NOW))
+    for desk in (back, gone):
+        assert desk.presses(SIGNER.data(button, USER, ref), at=NOW + DAY).reply
+        assert desk.table.interactions == {}
+    assert [press.button for press, _ in back.word.presses] == [button] * (button in NO)
+    assert gone.word.presses == []
 
 
 def test_a_message_of_before_the_erasure_that_comes_late_brings_nobody_back() -> None:
@@ -294,7 +318,7 @@ def test_a_command_of_ours_is_obeyed_and_no_activity(command: str) -> None:
 @pytest.mark.parametrize("text", ["/weather", "/stop_loss", "/stopping", "stop by the shop", "hello"])
 def test_whatever_else_is_said_is_theirs(text: str) -> None:
     """R90, R93."""
-    desk = Desk()
+    desk = Desk(Table(profile()))
     receipt = desk.says(text)
 
     assert (desk.word.commands, receipt.reply, receipt.control) == ([], None, None)
@@ -306,7 +330,7 @@ def test_a_word_for_stop_is_asked_back_with_one_button(language: str) -> None:
     """R93: in every language, never ignored, and never an activity."""
     phrase = STOP[language].split(", ")[0]
     for text in (phrase, phrase.upper() + "!!", f"{phrase} 🙏"):
-        desk = Desk()
+        desk = Desk(Table(profile()))
         receipt = desk.says(text)
         assert receipt.control is Control.STOP_WORD
         assert receipt.reply
@@ -319,7 +343,7 @@ def test_a_word_for_stop_is_asked_back_with_one_button(language: str) -> None:
 
 def test_stop_within_a_message_is_asked_back() -> None:
     """R93: as Telegram marks it."""
-    desk = Desk()
+    desk = Desk(Table(profile()))
     entity = {"type": "bot_command", "offset": 7, "length": 5}
     receipt = desk.says("please /stop", entities=[entity])
     assert (receipt.control, desk.word.commands) == (Control.STOP_WORD, [])
@@ -327,11 +351,36 @@ def test_stop_within_a_message_is_asked_back() -> None:
     assert receipt.reply["text"] == TEXTS["stop_asked"]["en"]
 
 
-@pytest.mark.parametrize("text", ["/stop", "unsubscribe"])
+@pytest.mark.parametrize("text", ["/start", "/forget", "/settings"])
 def test_an_edit_into_a_command_is_none(text: str) -> None:
-    desk = Desk()
+    desk = Desk(Table(profile()))
     receipt = desk.says(text, edit_date=int(NOW.timestamp()))
     assert (desk.word.commands, receipt.reply) == ([], None)
+
+
+def test_an_edit_into_stop_is_one() -> None:
+    """R93: however it was said."""
+    desk = Desk(Table(profile()))
+    desk.says("/stop", edit_date=int(NOW.timestamp()))
+    assert desk.word.commands == ["stop"]
+    receipt = desk.says("unsubscribe", update_id=2, edit_date=int(NOW.timestamp()))
+    assert receipt.reply
+    assert receipt.reply["text"] == TEXTS["stop_asked"]["en"]
+
+
+@pytest.mark.parametrize("text", ["/unsubscribe", "/stop_all", "/stopp"])
+def test_another_bots_word_for_stop_is_asked_back_too(text: str) -> None:
+    """R93: as a command that is none of ours."""
+    receipt = Desk(Table(profile())).says(text, entities=[{"type": "bot_command", "offset": 0, "length": len(text)}])
+    assert receipt.control is Control.STOP_WORD
+    assert receipt.reply
+
+
+def test_nobody_is_asked_back_whom_nothing_is_sent_to() -> None:
+    """R93: "stop" may mean the bot's own dialogue; where there is nothing to end, it is a message like any other."""
+    for user in (None, profile(opted_out=True), profile(consent=Consent.UNASKED), profile(consent=Consent.DECLINED)):
+        receipt = Desk(Table(user)).says("stop")
+        assert (receipt.control, receipt.reply, receipt.outcome) == (None, None, Outcome.STORED)
 
 
 # --- what is sensitive ---
@@ -424,6 +473,17 @@ def test_the_first_answer_to_support_goes_to_a_person(
     assert (receipt.handed_over is AttentionReason.SUPPORT_ANSWERED) is handed_over
     assert len(desk.table.attentions) == handed_over
     assert desk.table.crises == []
+
+
+def test_the_offer_under_support_calls_a_person() -> None:
+    """R103: whoever presses "I'd like to talk" is answered by somebody."""
+    desk = Desk(Table(profile(awaiting=(SUPPORT,))), outreach=sent_support(), operator=OPERATOR)
+    ref = exposure_ref(OutreachType.MOOD_SUPPORT, SUPPORT.exposed_at)
+    receipt = desk.presses(SIGNER.data(Button.GO, USER, ref))
+
+    assert receipt.handed_over is AttentionReason.SUPPORT_ANSWERED
+    assert [one.noticed_at for one in desk.table.attentions] == [NOW]
+    assert desk.presses(SIGNER.data(Button.GO, USER, REF), update_id=3).handed_over is None
 
 
 def test_a_command_or_press_answers_no_support() -> None:

@@ -228,7 +228,7 @@ def test_every_reply_keeps_telegrams_limits(replies: Replies, language: str) -> 
     messages: list[Reply] = [
         replies.stopped(long_name, user_id),
         replies.stop_asked(long_name, user_id),
-        replies.forget_asked(long_name, user_id),
+        replies.forget_asked(long_name, user_id, NOW),
         replies.help(long_name),
         replies.unknown_zone(long_name),
         *(replies.mydata(long_name, said) for said in ("coming", "soon", "none")),
@@ -477,7 +477,7 @@ def test_a_word_for_stop_is_asked_back_with_one_button() -> None:
 
 def test_forgetting_takes_one_confirmation() -> None:
     """R99."""
-    assert buttons_of(ASK.forget_asked(ADA, 7)) == [[Button.FORGET_YES], [Button.FORGET_NO]]
+    assert buttons_of(ASK.forget_asked(ADA, 7, NOW)) == [[Button.FORGET_YES], [Button.FORGET_NO]]
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -16,6 +16,7 @@ from engagement.domain.preferences import Dismissal, Fact, Preferences, TypeChoi
 from engagement.domain.profile import Consent, ConsentPolicy, Profile, SensitiveBasis
 from engagement.domain.replies import TEXTS, Replies, Reply, wording, words_of
 from engagement.domain.update import ButtonPressed, Contact, MessageSent
+from engagement.errors import SecretUnavailableError
 from engagement.services.users_word import CELEBRATIONS, UsersWord, zone_named
 from tests.builders import NOW, profile
 
@@ -74,12 +75,16 @@ class Table:
         self.calls.append(f"record_consent_llm:{granted}")
         return self._change(consent_llm=granted)
 
-    def opt_out(self, bot_id: int, user_id: int, at: datetime, contact: Contact | None = None) -> bool:
+    def opt_out(
+        self, bot_id: int, user_id: int, at: datetime, contact: Contact | None = None, *, update_id: int | None = None
+    ) -> bool:
         self.calls.append("opt_out")
         known = self.profile.opted_out_at if self.profile else None
         return (known is None or at >= known) and self._change(opted_out=True, opted_out_at=at)
 
-    def opt_in(self, bot_id: int, user_id: int, at: datetime, contact: Contact | None = None) -> bool:
+    def opt_in(
+        self, bot_id: int, user_id: int, at: datetime, contact: Contact | None = None, *, update_id: int | None = None
+    ) -> bool:
         self.calls.append("opt_in")
         known = self.profile.opted_out_at if self.profile else None
         return (known is None or at > known) and self._change(opted_out=False, opted_out_at=at)
@@ -392,12 +397,43 @@ def test_forgetting_begins_with_the_confirmation_and_not_before() -> None:
     """R99: /forget asks; the yes writes the tombstone, the no changes nothing."""
     table = Table(profile())
     word(table).command(message("forget"), NOW)
-    kept = pressed(table, Press(Button.FORGET_NO))
+    asked = str(int(NOW.timestamp()))
+    kept = pressed(table, Press(Button.FORGET_NO, wording=asked))
     assert (table.begun, table.calls, kept["text"]) == ([], [], TEXTS["forget_kept"]["en"])
 
-    done = pressed(table, Press(Button.FORGET_YES), NOW + SECOND)
+    done = pressed(table, Press(Button.FORGET_YES, wording=asked), NOW + SECOND)
     assert table.begun == [(BOT, USER, NOW + SECOND)]
     assert (table.answers, done["text"]) == ([], TEXTS["forgotten"]["en"])
+
+
+@pytest.mark.parametrize(
+    ("asked_before", "obeyed"), [(0, True), (900, True), (901, False), (400 * 86_400, False), (None, False)]
+)
+def test_the_button_that_erases_everything_works_for_a_quarter_of_an_hour(
+    asked_before: int | None, obeyed: bool
+) -> None:
+    """R99: a press by accident under a message of last year erases nobody."""
+    table = Table(profile())
+    asked = "" if asked_before is None else str(int(NOW.timestamp()) - asked_before)
+    reply = pressed(table, Press(Button.FORGET_YES, wording=asked), NOW)
+
+    assert bool(table.begun) is obeyed
+    assert reply["text"] == TEXTS["forgotten" if obeyed else "button_old"]["en"]
+
+
+def test_stop_is_confirmed_by_words_where_the_key_of_the_buttons_cannot_be_read() -> None:
+    """R93: the one message that must not be lost is not answered by silence, either."""
+
+    def unreadable() -> str:
+        raise SecretUnavailableError("no such parameter")
+
+    for key in (unreadable, lambda: ""):
+        table = Table(profile())
+        obeys = word(table, replies=replace(REPLIES, signer=Signer(BOT, key)))
+        reply = obeys.command(message("stop"), NOW)
+        assert reply
+        assert (reply["text"], "reply_markup" in reply) == (TEXTS["stopped"]["en"], False)
+        assert holds(table).opted_out
 
 
 @pytest.mark.parametrize(

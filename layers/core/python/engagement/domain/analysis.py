@@ -101,17 +101,22 @@ def analyse(
 
 
 def is_sensitive(interaction: Interaction) -> bool:
-    """Say whether an interaction tells of a mood or of a private topic (R102)."""
-    return interaction.sentiment is not None or not PRIVATE_TOPICS.isdisjoint(interaction.topics)
+    """Say whether an interaction tells of a mood or of a private topic (R102); a text that is kept may tell of any."""
+    return (
+        interaction.sentiment is not None
+        or interaction.text is not None
+        or not PRIVATE_TOPICS.isdisjoint(interaction.topics)
+    )
 
 
 def without_sensitive(interaction: Interaction) -> Interaction:
-    """Return an interaction without mood and private topics: it is counted like any other of unknown mood."""
+    """Return an interaction without mood, private topics and text: it is counted like any other of unknown mood."""
     return replace(
         interaction,
         sentiment=None,
         sentiment_type=SentimentType.UNKNOWN,
         topics=tuple(topic for topic in interaction.topics if topic not in PRIVATE_TOPICS),
+        text=None,
     )
 
 

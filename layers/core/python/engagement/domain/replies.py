@@ -94,9 +94,11 @@ class Replies:
         keyboard = self._asking(code, user_id, question, rows)
         return _message(contact, f"{hello} {say(question, code)}", reply_markup=keyboard)
 
-    def stopped(self, contact: Contact, user_id: int) -> Reply:
-        """Confirm the end of outreach, with the button that takes it back."""
+    def stopped(self, contact: Contact, user_id: int | None = None) -> Reply:
+        """Confirm the end of outreach, with the button that takes it back; without one where it knows no user."""
         code = contact.language_code
+        if user_id is None:
+            return _message(contact, say("stopped", code))
         keyboard = self._asking(code, user_id, "stopped", [[("write_again", Button.CONSENT_YES)]])
         return _message(contact, say("stopped", code), reply_markup=keyboard)
 
@@ -152,7 +154,7 @@ class Replies:
         code = contact.language_code
         zone = None if profile is None or profile.zone == UNSET_ZONE else profile.zone
         place = say("settings_zone", code, zone=escape(zone)) if zone else say("settings_no_zone", code)
-        writes = self._writes(profile)
+        writes = self.writes(profile)
         asked = wording("settings", code)
 
         def row(is_on: bool, key: str, turn_on: Button, turn_off: Button, ref: str) -> list[dict[str, str]]:
@@ -178,7 +180,8 @@ class Replies:
             rows.append(row(told, "set_reword", Button.REWORDING_YES, Button.REWORDING_NO, asked))
         return {"text": f"{say('settings', code)}\n{place}", "reply_markup": {"inline_keyboard": rows}}
 
-    def _writes(self, profile: Profile | None) -> bool:
+    def writes(self, profile: Profile | None) -> bool:
+        """Say whether messages may come to a user, as far as their own word goes."""
         if profile is None:
             return self.policy is ConsentPolicy.ASSUME
         return not profile.opted_out and may_be_written_to(profile, self.policy)
@@ -201,11 +204,15 @@ class Replies:
             contact, f"{say('progress_head', code)}\n{escape(lines)}" if lines else say("progress_none", code)
         )
 
-    def forget_asked(self, contact: Contact, user_id: int) -> Reply:
-        """Ask once whether everything is to be erased."""
+    def forget_asked(self, contact: Contact, user_id: int, now: datetime) -> Reply:
+        """Ask once whether everything is to be erased; the button that says so knows when it was asked."""
         code = contact.language_code
-        rows = [[("forget_yes", Button.FORGET_YES)], [("forget_no", Button.FORGET_NO)]]
-        return _message(contact, say("forget_ask", code), reply_markup=self._asking(code, user_id, "", rows))
+        asked_at = str(int(now.timestamp()))
+        rows = [
+            [{"text": say(key, code), "callback_data": self.signer.data(button, user_id, asked_at)}]
+            for key, button in (("forget_yes", Button.FORGET_YES), ("forget_no", Button.FORGET_NO))
+        ]
+        return _message(contact, say("forget_ask", code), reply_markup={"inline_keyboard": rows})
 
     def mydata(self, contact: Contact, said: str) -> Reply:
         """Say what becomes of a request for one's data: "coming", "soon" or "none"."""

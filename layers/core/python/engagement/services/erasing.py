@@ -8,7 +8,7 @@ sweeps. So no function of its own is needed: those two write what has to go.
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from engagement.domain.interaction import Interaction
@@ -19,6 +19,7 @@ from engagement.errors import BadPatternError
 
 MARGIN_SECONDS = 5.0
 """What the last user may take."""
+LOOK_AGAIN = timedelta(days=30)
 
 
 class TombstoneStore(Protocol):
@@ -179,7 +180,8 @@ class Keeping:
                 self.eraser.erase(bot_id, user_id, now)
                 ended += 1
             else:
-                self.profiles.look_again(bot_id, user_id, end)
+                # Not later: the operator may have shortened it by then.
+                self.profiles.look_again(bot_id, user_id, min(end, now + LOOK_AGAIN))
         return ended
 
     def _pattern(self, bot_id: int, user_id: int) -> Pattern:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from engagement.domain.analysis import analyse, is_sensitive, without_sensitive
 from engagement.domain.attention import Attention, AttentionReason
-from engagement.domain.callbacks import Press, is_ours
+from engagement.domain.callbacks import Button, Press, is_ours
 from engagement.domain.crisis import speaks_of_crisis
 from engagement.domain.flood import FloodLimit
 from engagement.domain.interaction import OWN_COMMANDS, Control, Interaction
@@ -30,10 +30,14 @@ from engagement.errors import BadUpdateError
 
 BUTTON_LIFETIME = timedelta(seconds=150)
 """How long Telegram takes an answer to a button press, and delivers the press again."""
+NO = frozenset({Button.STOP_ALL, Button.STOP_TYPE, Button.WRITE_OFF, Button.TYPE_OFF, Button.CONSENT_NO})
+"""Buttons that are obeyed wherever they stand: too little is sent rather than too much."""
 LATE = timedelta(minutes=1)
 """A message that comes so much later than it was written may be one of somebody who was erased meanwhile."""
+STOP = "stop"
 SUPPORT = OutreachType.MOOD_SUPPORT
-REACHED = frozenset({OutreachState.SENT, OutreachState.RESPONDED, OutreachState.UNKNOWN})
+REACHED = frozenset({OutreachState.SENDING, OutreachState.SENT, OutreachState.RESPONDED, OutreachState.UNKNOWN})
+"""They may have read it; while it is being sent, too: an answer can be faster than what Telegram says of it."""
 
 
 class InteractionStore(Protocol):
@@ -226,10 +230,12 @@ class Reception:
         if arrived_at - update.occurred_at > LATE and self._was_erased(update.user_id, update.occurred_at):
             return Receipt(Outcome.IGNORED, update.update_id, "erased")
         control, reply = _control(update), None
-        # An edit into a command is no command; commands that are not ours are the bot's own business.
-        if not update.edited and control is Control.COMMAND:
+        if control is Control.STOP_WORD and not self._writes_to(update.user_id):
+            control = None  # there is nothing to stop
+        # An edit into a command is none, but for the one that must not be lost; other commands are the bot's business.
+        if control is Control.COMMAND and (not update.edited or update.command == STOP):
             reply = self._word.command(update, arrived_at)
-        elif not update.edited and control is Control.STOP_WORD:
+        elif control is Control.STOP_WORD:
             reply = self._replies.stop_asked(update.contact, update.user_id)
         # Beyond the flood limit, too: this must not be lost.
         handed_over = self._hand_over(update, control)
@@ -244,10 +250,10 @@ class Reception:
     def _button(self, update: ButtonPressed, arrived_at: datetime) -> Receipt:
         press = self._replies.signer.read(update.data, update.user_id)
         control = press.control if press else Control.REFUSED if is_ours(update.data) else None
-        # Telegram dates no press: one that is delivered again after the user was erased would look new.
-        if self._was_erased(update.user_id, arrived_at - BUTTON_LIFETIME):
-            reply = self._replies.noted(update, "forgotten") if control is Control.FORGET else None
-            return Receipt(Outcome.IGNORED, update.update_id, "erased", reply=reply, control=control)
+        # Telegram dates no press: one that is delivered again after the user was erased would look new. Its message,
+        # which is dated, does not: nothing under one of the old life counts in the new one.
+        if self._was_erased(update.user_id, update.message_at):
+            return self._old_button(update, press, control)
         outcome = Outcome.SHED
         if self._flood_limit.admit(update.user_id, arrived_at):
             outcome = self._store(analyse(update, self._bot_id, store_text=False, control=control, press=press))
@@ -257,13 +263,30 @@ class Reception:
             # newer answer than one that was given in between.
             known = self._stores.interactions.get(self._bot_id, update.user_id, update.update_id)
             pressed_at = known.occurred_at if known else pressed_at
-        reply = None
+        reply, handed_over = None, None
         if press is not None:
             reply = self._word.press(update, press, pressed_at)
+            if press.button is Button.GO and press.outreach_type is SUPPORT:
+                handed_over = self._keep_for_a_person(update, AttentionReason.SUPPORT_ANSWERED, pressed_at)
         elif control is Control.REFUSED:
             reply = self._replies.noted(update, "button_old")
         is_late = arrived_at - pressed_at > BUTTON_LIFETIME
-        return Receipt(outcome, update.update_id, reply=None if is_late else reply, control=control)
+        reply = None if is_late else reply
+        return Receipt(outcome, update.update_id, reply=reply, control=control, handed_over=handed_over)
+
+    def _old_button(self, update: ButtonPressed, press: Press | None, control: Control | None) -> Receipt:
+        """Answer a button under a message from before the user was erased; only a "no" has an effect.
+
+        That is for those who are back: of somebody who is gone nothing is kept, and there is nothing to end.
+        """
+        reply = None
+        if control is Control.FORGET:
+            reply = self._replies.noted(update, "forgotten")
+        elif press is not None and press.button in NO and self._stores.profiles.get(self._bot_id, update.user_id):
+            reply = self._word.press(update, press, update.occurred_at)
+        elif control is not None:
+            reply = self._replies.noted(update, "button_old")
+        return Receipt(Outcome.IGNORED, update.update_id, "erased", reply=reply, control=control)
 
     def _store(self, interaction: Interaction) -> Outcome:
         """Store an interaction, once; without what it tells of mood and private matters, where we may not keep that."""
@@ -283,9 +306,12 @@ class Reception:
             reason = AttentionReason.SUPPORT_ANSWERED
         else:
             return None
-        attention = Attention(
-            user_id=update.user_id, update_id=update.update_id, reason=reason, noticed_at=update.occurred_at
-        )
+        return self._keep_for_a_person(update, reason, update.occurred_at)
+
+    def _keep_for_a_person(
+        self, update: MessageSent | ButtonPressed, reason: AttentionReason, at: datetime
+    ) -> AttentionReason:
+        attention = Attention(user_id=update.user_id, update_id=update.update_id, reason=reason, noticed_at=at)
         self._stores.attentions.add(self._bot_id, attention)
         return reason
 
@@ -306,13 +332,21 @@ class Reception:
             return outreach.returned_at is None or update.occurred_at <= outreach.returned_at
         return False
 
-    def _was_erased(self, user_id: int, happened_at: datetime) -> bool:
+    def _was_erased(self, user_id: int, happened_at: datetime | None) -> bool:
+        """Say whether a user was erased after something; what has no date is old: Telegram dates all but that."""
         erased_at = self._stores.tombstones.erased_at(self._bot_id, user_id)
-        return erased_at is not None and happened_at <= erased_at
+        return erased_at is not None and (happened_at is None or happened_at <= erased_at)
+
+    def _writes_to(self, user_id: int) -> bool:
+        return self._replies.writes(self._stores.profiles.get(self._bot_id, user_id))
 
 
 def _control(update: MessageSent) -> Control | None:
     """Return what a message is of ours: one of our commands, or a word for stop that is asked back."""
+    if update.command in OWN_COMMANDS:
+        return Control.COMMAND
     if update.command is not None:
-        return Control.COMMAND if update.command in OWN_COMMANDS else None
+        # "/unsubscribe", "/stop_all": the bot's own command, maybe, and a word for stop for certain.
+        words = update.text.removeprefix("/").replace("_", " ")
+        return Control.STOP_WORD if is_stop(words) else None
     return Control.STOP_WORD if update.mentions_stop or is_stop(update.text) else None

@@ -16,10 +16,13 @@ from engagement.domain.profile import Consent, Profile
 from engagement.domain.replies import Replies, Reply, is_of_settings
 from engagement.domain.update import ButtonPressed, Contact, MessageSent
 from engagement.domain.zone import is_zone
+from engagement.errors import SecretUnavailableError, SettingsError
 
 CELEBRATIONS = frozenset({OutreachType.MILESTONE_CELEBRATION, OutreachType.ACHIEVEMENT_UNLOCK})
 """Their useful button shows the user's progress."""
 SECONDS_A_DAY = 86_400
+FORGET_WITHIN = 900
+"""Seconds after the question within which "erase everything" is obeyed: a press by accident, years later, is not."""
 
 
 class ProfileStore(Protocol):
@@ -51,11 +54,15 @@ class ProfileStore(Protocol):
         """Keep whether a language model may be told of the user."""
         ...
 
-    def opt_out(self, bot_id: int, user_id: int, at: datetime, contact: Contact | None = None) -> bool:
+    def opt_out(
+        self, bot_id: int, user_id: int, at: datetime, contact: Contact | None = None, *, update_id: int | None = None
+    ) -> bool:
         """End outreach to the user."""
         ...
 
-    def opt_in(self, bot_id: int, user_id: int, at: datetime, contact: Contact | None = None) -> bool:
+    def opt_in(
+        self, bot_id: int, user_id: int, at: datetime, contact: Contact | None = None, *, update_id: int | None = None
+    ) -> bool:
         """Take an opt-out back."""
         ...
 
@@ -142,9 +149,9 @@ class UsersWord:
         match update.command:
             case "stop":
                 # Before anything else can fail: this is the one message that must not be lost.
-                self._profiles.opt_out(self._bot_id, user_id, at, contact)
+                self._profiles.opt_out(self._bot_id, user_id, at, contact, update_id=update.update_id)
                 self._keep(update, Question.WRITE, Said.STOP, at, "command:/stop")
-                return self._replies.stopped(contact, user_id)
+                return self._stopped(contact, user_id)
             case "start":
                 return self._replies.welcome(contact, user_id, self._met(update))
             case "settings":
@@ -156,7 +163,7 @@ class UsersWord:
             case "progress":
                 return self._replies.progress(contact, self._progress(user_id, now) if self._progress else "")
             case "forget":
-                return self._replies.forget_asked(contact, user_id)
+                return self._replies.forget_asked(contact, user_id, now)
             case "mydata":
                 return self._mydata(update)
             case "help":
@@ -177,7 +184,7 @@ class UsersWord:
         user_id, contact = update.user_id, update.contact
         match press.button:
             case Button.STOP_ALL | Button.WRITE_OFF:
-                self._profiles.opt_out(self._bot_id, user_id, at, contact)
+                self._profiles.opt_out(self._bot_id, user_id, at, contact, update_id=update.update_id)
                 self._answered(update, press, Question.WRITE, Said.STOP, at)
                 return self._shown(update, press) or self._replies.noted(update, "stopped")
             case Button.STOP_TYPE | Button.TYPE_OFF | Button.TYPE_ON:
@@ -198,10 +205,22 @@ class UsersWord:
                 self._answered(update, press, Question.REWORD, Said.YES if granted else Said.NO, at)
                 return self._shown(update, press) or self._replies.rewording_noted(update, self._profile(user_id))
             case Button.FORGET_YES:
-                self._tombstones.begin(self._bot_id, user_id, at)
-                return self._replies.noted(update, "forgotten")
+                return self._forget(update, press, at)
             case Button.FORGET_NO:
                 return self._replies.noted(update, "forget_kept")
+
+    def _stopped(self, contact: Contact, user_id: int) -> Reply:
+        """Confirm the end of outreach: by words alone, where the key of the button that undoes it cannot be read."""
+        try:
+            return self._replies.stopped(contact, user_id)
+        except (SecretUnavailableError, SettingsError):
+            return self._replies.stopped(contact)
+
+    def _forget(self, update: ButtonPressed, press: Press, at: datetime) -> Reply:
+        if not _is_fresh(press, at):
+            return self._replies.noted(update, "button_old")
+        self._tombstones.begin(self._bot_id, update.user_id, at)
+        return self._replies.noted(update, "forgotten")
 
     def _consent(self, update: ButtonPressed, press: Press, at: datetime) -> Reply:
         says_yes = press.button is not Button.CONSENT_NO
@@ -209,7 +228,7 @@ class UsersWord:
         self._profiles.record_consent(self._bot_id, update.user_id, consent, at, update.contact)
         if says_yes:
             # The explicit yes, and nothing else, ends an opt-out (R94).
-            self._profiles.opt_in(self._bot_id, update.user_id, at, update.contact)
+            self._profiles.opt_in(self._bot_id, update.user_id, at, update.contact, update_id=update.update_id)
         self._answered(update, press, Question.WRITE, Said.YES if says_yes else Said.NO, at)
         if press.button is Button.CONSENT_BOTH:
             self._learning(update, press, granted=True, at=at)
@@ -304,6 +323,12 @@ class UsersWord:
 
     def _profile(self, user_id: int) -> Profile | None:
         return self._profiles.get(self._bot_id, user_id)
+
+
+def _is_fresh(press: Press, at: datetime) -> bool:
+    """Say whether "erase everything" answers a question of just now: the button knows when it was asked."""
+    asked_at = press.wording
+    return asked_at.isascii() and asked_at.isdigit() and at.timestamp() - int(asked_at) <= FORGET_WITHIN
 
 
 def zone_named(text: str) -> str | None:

@@ -11,6 +11,7 @@ from itertools import batched
 from typing import Any
 
 from pynamodb.constants import ITEMS, LAST_EVALUATED_KEY
+from pynamodb.exceptions import DeleteError
 from pynamodb.expressions.condition import Condition
 from pynamodb.transactions import TransactWrite
 
@@ -33,10 +34,13 @@ from engagement.store import keys
 from engagement.store.outreaches import RETENTION, item_of, outreach_of
 from engagement.store.statistics import count_in, gone_increments, gone_sums, of_moves
 from engagement.store.table import (
+    CONDITION_FAILED,
     AwardItem,
     Item,
     OutreachItem,
     PatternItem,
+    ProfileItem,
+    code_of,
     connection,
     keyed,
     translated,
@@ -69,7 +73,7 @@ class Erasures:
             new_life_at = None
         old = {sk: row for sk, row in rows.items() if sk != keys.TOMBSTONE and _is_old(sk, row, erased_at, new_life_at)}
         # First whatever something is still done with; the profile goes before all, so that nothing is sent any more.
-        deleted = self._delete(pk, [sk for sk in old if sk == keys.PROFILE])
+        deleted = self._delete_profile(pk, erased_at) if keys.PROFILE in old else 0
         for sk, row in old.items():
             if sk == keys.PATTERN:
                 deleted += self._delete_pattern(bot_id, user_id, row)
@@ -89,6 +93,20 @@ class Erasures:
                     batch.delete(keyed(Item, pk, sk))
             many += len(chunk)
         return many
+
+    @staticmethod
+    def _delete_profile(pk: str, erased_at: datetime) -> int:
+        """Delete the profile unless it is by now that of a new life, which began after it was read."""
+        created_at = ProfileItem.created_at
+        is_old = created_at.does_not_exist() | (created_at <= erased_at)
+        with translated():
+            try:
+                keyed(ProfileItem, pk, keys.PROFILE).delete(condition=is_old)
+            except DeleteError as error:
+                if code_of(error) != CONDITION_FAILED:
+                    raise
+                return 0
+        return 1
 
     def _delete_pattern(self, bot_id: int, user_id: int, row: Row) -> int:
         item = PatternItem.from_raw_data(_copy(row))

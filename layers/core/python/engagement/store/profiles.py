@@ -36,8 +36,10 @@ from engagement.store.transactions import settled, transact
 PAGE = 100
 TOMBSTONE = 0
 """Place of the tombstone in the transaction that creates a profile."""
-FIRST_LOOK = timedelta(days=60)
-"""After which it is asked for the first time whether a profile is still to be kept; see `services.retention`."""
+FIRST_LOOK = timedelta(days=30)
+"""After which it is asked for the first time whether a profile is still to be kept; see `services.erasing`."""
+NUMBERED_WITHIN = timedelta(days=6)
+"""Within which Telegram's numbers of updates tell which was first."""
 
 
 class Profiles:
@@ -67,8 +69,7 @@ class Profiles:
         """Make a profile for somebody who has none yet; say whether it did."""
         pk = keys.user(bot_id, user_id)
         is_new = ProfileItem.pk.does_not_exist()
-        complete = first_contact(contact.first_name, contact.language_code, contact.chat_id, at, pk)
-        return self._complete(pk, complete, is_new, at)
+        return self._complete(pk, contact, {}, is_new, at)
 
     def record_consent(
         self, bot_id: int, user_id: int, consent: Consent, at: datetime, contact: Contact | None = None
@@ -107,24 +108,32 @@ class Profiles:
         changes = {"consent_llm": consent_llm.set(granted), "consent_llm_at": consent_llm_at.set(at)}
         return self._change(bot_id, user_id, changes, applies, at, contact)
 
-    def opt_out(self, bot_id: int, user_id: int, at: datetime, contact: Contact | None = None) -> bool:
-        """End outreach to the user (/stop), unless they said yes later; in one and the same second, out wins."""
-        opted_out_at = ProfileItem.opted_out_at
-        is_newest = opted_out_at.does_not_exist() | (opted_out_at < at)
-        is_same_second = (opted_out_at == at) & holds(ProfileItem.opted_out, False)
-        changes = {
-            "opted_out": ProfileItem.opted_out.set(True),
-            "opted_out_at": opted_out_at.set(at),
-            "epoch": _next_epoch(),
-        }
-        return self._change(bot_id, user_id, changes | _said(), is_newest | is_same_second, at, contact)
+    def opt_out(
+        self, bot_id: int, user_id: int, at: datetime, contact: Contact | None = None, *, update_id: int | None = None
+    ) -> bool:
+        """End outreach to the user (/stop), unless they said yes later; in one and the same second, out wins.
 
-    def opt_in(self, bot_id: int, user_id: int, at: datetime, contact: Contact | None = None) -> bool:
-        """Take an opt-out back: only an explicit yes of the user's own, later than that, may (R94)."""
-        opted_out_at = ProfileItem.opted_out_at
-        is_newest = opted_out_at.does_not_exist() | (opted_out_at < at)
-        changes = {"opted_out": ProfileItem.opted_out.set(False), "opted_out_at": opted_out_at.set(at)}
-        return self._change(bot_id, user_id, changes | _said(), is_newest, at, contact)
+        Args:
+            bot_id: the bot.
+            user_id: the user.
+            at: when they said it.
+            contact: how to reach them.
+            update_id: Telegram's id of the update that brought it; see `_is_newest_word`.
+        """
+        is_same_second = (ProfileItem.opted_out_at == at) & holds(ProfileItem.opted_out, False)
+        changes = _word(at, update_id, out=True) | {"epoch": _next_epoch()}
+        return self._change(bot_id, user_id, changes, _is_newest_word(at, update_id) | is_same_second, at, contact)
+
+    def opt_in(
+        self, bot_id: int, user_id: int, at: datetime, contact: Contact | None = None, *, update_id: int | None = None
+    ) -> bool:
+        """Take an opt-out back: only an explicit yes of the user's own, later than that, may (R94).
+
+        Args: as of `opt_out`.
+        """
+        is_same_second = (ProfileItem.opted_out_at == at) & holds(ProfileItem.opted_out, True)
+        applies = _is_newest_word(at, update_id) & ~is_same_second
+        return self._change(bot_id, user_id, _word(at, update_id, out=False), applies, at, contact)
 
     def prefer(self, bot_id: int, user_id: int, fact: Fact, at: datetime, contact: Contact | None = None) -> bool:
         """Keep what the user said of a type of outreach; facts add up, in any order."""
@@ -174,7 +183,8 @@ class Profiles:
         """Keep that the user blocked or unblocked the bot (my_chat_member), unless a newer event said otherwise.
 
         In one and the same second unblocked wins: a message too many answers itself with a 403, a user wrongly held
-        for blocked would never hear from us again. It says nothing about an opt-out.
+        for blocked would never hear from us again. It says nothing about an opt-out. Of somebody who was erased it
+        keeps nothing: blocking the bot is not coming back.
         """
         status_at = ProfileItem.status_at
         applies = status_at.does_not_exist() | (status_at < at)
@@ -184,7 +194,7 @@ class Profiles:
         if blocked:
             # What is kept of somebody who left has an end of its own: to be looked at from now on.
             changes["due_at"] = ProfileItem.due_at.set(at)
-        return self._change(bot_id, user_id, changes, applies, at, contact)
+        return self._change(bot_id, user_id, changes, applies, at, contact, comes_back=False)
 
     def mark_blocked_by_send(self, bot_id: int, user_id: int, *, at: datetime, epoch_seen: int) -> bool:
         """Keep that Telegram answered a send with "blocked", unless something newer is known by now.
@@ -218,22 +228,36 @@ class Profiles:
         applies: Condition,
         at: datetime,
         contact: Contact | None,
+        *,
+        comes_back: bool = True,
     ) -> bool:
-        """Apply changes to a profile, which is created where there is none yet; `applies` holds on a missing item."""
+        """Apply changes to a profile, which is created where there is none yet; `applies` holds on a missing item.
+
+        `comes_back`: what changes it makes a new life of somebody who was erased.
+        """
         if self._update(bot_id, user_id, list(changes.values()), ProfileItem.pk.exists() & applies):
             return True
         # Either the event is old, or there is no profile; an update would create one, even for an erased user.
         contact = contact or Contact(chat_id=user_id, first_name="", language_code=None)
         pk = keys.user(bot_id, user_id)
-        complete = first_contact(contact.first_name, contact.language_code, contact.chat_id, at, pk) | {**changes}
-        return self._complete(pk, complete, applies, at)
+        return self._complete(pk, contact, changes, applies, at, comes_back=comes_back)
 
-    def _complete(self, pk: str, complete: dict[str, Action], applies: Condition, at: datetime) -> bool:
+    def _complete(
+        self,
+        pk: str,
+        contact: Contact,
+        changes: Mapping[str, Action],
+        applies: Condition,
+        at: datetime,
+        *,
+        comes_back: bool = True,
+    ) -> bool:
         """Write a profile whole where there is none; an erased user's only for what came after that."""
-        failed = self._create(pk, complete, TombstoneItem.erased_at.does_not_exist(), applies)
-        if TOMBSTONE in failed:
-            # They were erased, and are back: nobody is written to again without a yes.
-            complete = after_erasure() | complete
+        base = first_contact(contact.first_name, contact.language_code, contact.chat_id, at, pk)
+        failed = self._create(pk, {**base, **changes}, TombstoneItem.erased_at.does_not_exist(), applies)
+        if TOMBSTONE in failed and comes_back:
+            # They were erased, and are back: nobody is written to again without a yes, which may be this very change.
+            complete = {**base, **after_erasure(), **changes}
             failed = self._create(pk, complete, TombstoneItem.erased_at < at, applies)
         return not failed
 
@@ -311,6 +335,32 @@ def first_contact(first_name: str, language_code: str | None, chat_id: int, at: 
 def _is_newest_answer(answer: BooleanAttribute, answered_at: EpochSeconds, granted: bool, at: datetime) -> Condition:
     applies: Condition = answered_at.does_not_exist() | (answered_at < at)
     return applies if granted else applies | (answered_at == at) & holds(answer, True)
+
+
+def _is_newest_word(at: datetime, update_id: int | None) -> Condition:
+    """Return that a word on being written to at all is newer than the one that is kept.
+
+    A press is dated by its arrival, which may be hours after it was made: so a yes from before a /stop can look newer.
+    Telegram numbers updates in the order they were made, but for a week without any
+    (https://core.telegram.org/bots/api#update): within that, where both numbers are known, they decide.
+    """
+    opted_out_at, opted_out_by = ProfileItem.opted_out_at, ProfileItem.opted_out_by
+    by_time: Condition = opted_out_at.does_not_exist() | (opted_out_at < at)
+    if update_id is None:
+        return by_time
+    numbered = opted_out_by.exists() & opted_out_at.between(at - NUMBERED_WITHIN, at + NUMBERED_WITHIN)
+    is_newest: Condition = (numbered & (opted_out_by < update_id)) | (~numbered & by_time)
+    return is_newest
+
+
+def _word(at: datetime, update_id: int | None, *, out: bool) -> dict[str, Action]:
+    """Return the changes that keep a word on being written to at all."""
+    opted_out_by = ProfileItem.opted_out_by
+    return {
+        "opted_out": ProfileItem.opted_out.set(out),
+        "opted_out_at": ProfileItem.opted_out_at.set(at),
+        "opted_out_by": opted_out_by.remove() if update_id is None else opted_out_by.set(update_id),
+    } | _said()
 
 
 def _said() -> dict[str, Action]:

@@ -135,6 +135,8 @@ class ProfileItem(Item, discriminator="profile"):
     consent_llm_at = EpochSeconds(null=True)
     opted_out = BooleanAttribute(default=False)
     opted_out_at = EpochSeconds(null=True)
+    opted_out_by = WholeNumber(null=True)
+    """Telegram's number of the update that said so."""
     blocked = BooleanAttribute(default=False)
     status_at = EpochSeconds(null=True)
     epoch = WholeNumber(default=0)
