@@ -4,11 +4,14 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from engagement.domain.callbacks import Signer
 from engagement.domain.experiment import Experiment, Shares
 from engagement.domain.gate import Policy
 from engagement.domain.interaction import EngagementType, Interaction, SentimentType
 from engagement.domain.pattern import EMPTY, Pattern, fold
-from engagement.domain.profile import Consent, ConsentPolicy, Profile
+from engagement.domain.profile import Consent, ConsentPolicy, Profile, SensitiveBasis
+from engagement.domain.replies import Replies
+from engagement.settings import WebhookSettings
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 """A Sunday noon."""
@@ -50,6 +53,33 @@ _PROFILE = Profile(
     next_ok_at=None,
     zone="UTC",
     created_at=NOW - timedelta(days=90),
+)
+REPLIES = Replies(
+    policy=ConsentPolicy.ASK,
+    stores_text=False,
+    keep_days=365,
+    user_days=400,
+    blocked_days=60,
+    basis=SensitiveBasis.CONSENT,
+    signer=Signer(1, lambda: "key"),
+)
+WEBHOOK = WebhookSettings(
+    table_name="rekindle",
+    bot_id=123456,
+    webhook_secret_parameter="/rekindle/test/webhook-secret",
+    webhook_previous_secret_parameter="/rekindle/test/webhook-secret-previous",
+    consent_policy="ask",
+    store_text="off",
+    interaction_ttl_days=365,
+    flood_limit_per_minute=60,
+    virtual_clock="off",
+    ai_message_enhancement="off",
+    callback_key_parameter="/rekindle/test/callback-key",
+    sensitive_basis="consent",
+    outreach_types="milestone_celebration,re_engagement,personalized_checkin",
+    operator_chat_id=0,
+    user_ttl_days=400,
+    blocked_user_ttl_days=60,
 )
 _POLICY = Policy(
     consent=ConsentPolicy.ASK,

@@ -26,7 +26,7 @@ from infra.cli.target import Target
 from infra.config import LOCAL_STAGE, LOOPBACK, WEBHOOK_MAX_CONNECTIONS, parameter_name
 
 AWS_CONFIG = Config(connect_timeout=3, read_timeout=10, retries={"total_max_attempts": 3, "mode": "standard"})
-OLD_SECRET_VARIABLE = "REKINDLE_OLD_WEBHOOK_SECRET"  # noqa: S105 - a variable's name
+OLD_WEBHOOK_VARIABLE = "REKINDLE_OLD_WEBHOOK_SECRET"
 
 console = Console()
 
@@ -215,12 +215,12 @@ def _confirm(heading: str, question: str, *, yes: bool) -> Confirm:
 
 def _old_secret() -> str:
     """Return the secret token that the old webhook was set with; "" for none."""
-    given = os.environ.get(OLD_SECRET_VARIABLE)
+    given = os.environ.get(OLD_WEBHOOK_VARIABLE)
     if given is not None:
         return given
     if not _has_terminal():
         raise click.ClickException(
-            f"nothing was changed: the old webhook's secret token is needed; put it into {OLD_SECRET_VARIABLE}, "
+            f"nothing was changed: the old webhook's secret token is needed; put it into {OLD_WEBHOOK_VARIABLE}, "
             "or an empty text if it had none"
         )
     secret: str = click.prompt(

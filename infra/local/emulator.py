@@ -80,7 +80,7 @@ class Emulator:
     def __init__(self, port: int | None = None) -> None:
         self.port = port or free_port()
         self.endpoint = f"http://127.0.0.1:{self.port}"
-        shared_memory = Path("/dev/shm")  # noqa: S108 - tmpfs: each worker unzips its own copy of the layers
+        shared_memory = Path("/dev/shm")  # noqa: S108 - in memory; the folder made in it has a random name
         parent = shared_memory if shared_memory.is_dir() else Path(tempfile.gettempdir())
         self.directory = parent / f"{PREFIX}{uuid.uuid4().hex}"
         self._process: subprocess.Popen[bytes] | None = None

@@ -40,7 +40,7 @@ STATE_FILE = ROOT / "build" / "local.json"
 BOT_ID = 123456
 CALLBACK_KEY = "local-callback-key-0001"
 """The buttons in events/ are signed with it; it opens nothing."""
-WEBHOOK_SECRET = "local-webhook-secret-0001"  # noqa: S105 - the one in events/; it opens a door on loopback only
+WEBHOOK_SECRET = "local-webhook-secret-0001"  # noqa: S105 - of the local AWS, which answers on loopback alone
 ARRIVAL_HEADER = "x-rekindle-now"
 TELEGRAM_PORT = 48_081
 """Preferred, so that the stack, which holds the address, stays the same from run to run."""

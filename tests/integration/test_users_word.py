@@ -39,6 +39,7 @@ from functions.webhook.wiring import reception_of
 from infra.local.telegram import bot_api, outcomes, updates
 from infra.local.telegram.server import FakeTelegram
 from infra.local.telegram.updates import Person
+from tests.builders import WEBHOOK
 
 BOT, OPERATOR = 123456, 99
 TOKEN = f"{BOT}:" + "W" * 35
@@ -47,23 +48,10 @@ T0 = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
 SECOND, MINUTE, HOUR, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 ADA, EVE = Person(7_000_000_001, "Ada"), Person(7_000_000_002, "Eve")
 SIGNER = Signer(BOT, lambda: KEY)
-SETTINGS = WebhookSettings(
-    table_name="rekindle",
-    bot_id=BOT,
-    webhook_secret_parameter="/rekindle/test/webhook-secret",
-    webhook_previous_secret_parameter="/rekindle/test/webhook-secret-previous",
-    consent_policy="ask",
-    store_text="off",
-    interaction_ttl_days=365,
+SETTINGS = replace(
+    WEBHOOK,
     flood_limit_per_minute=10_000,
-    virtual_clock="off",
-    ai_message_enhancement="off",
-    callback_key_parameter=KEY_PARAMETER,
-    sensitive_basis="consent",
     outreach_types="re_engagement,personalized_checkin,mood_support,topic_follow_up",
-    operator_chat_id=0,
-    user_ttl_days=400,
-    blocked_user_ttl_days=60,
 )
 RE, CHECKIN = OutreachType.RE_ENGAGEMENT, OutreachType.PERSONALIZED_CHECKIN
 

@@ -33,7 +33,6 @@ from engagement.domain.replies import TEXTS
 from engagement.errors import SettingsError
 from engagement.services.front_door import answer
 from engagement.services.milestones import MilestoneSeeder
-from engagement.settings import WebhookSettings
 from engagement.store import keys
 from engagement.store.interactions import Interactions
 from engagement.store.milestones import Milestones
@@ -44,31 +43,13 @@ from functions.__main__ import invoke
 from infra.local.emulator import free_port
 from infra.local.suite import CALLBACK_KEY
 from tests import builders
-from tests.builders import NOW
+from tests.builders import NOW, WEBHOOK
 
 SECRET, PREVIOUS = "local-webhook-secret-0001", "local-webhook-secret-0000"
 HEADER = "x-telegram-bot-api-secret-token"
 BOT, ADA = 123456, 7_000_000_001
 T0 = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
 CASES = sorted(path.stem for path in (Path(__file__).parents[2] / "events" / "webhook").glob("*.json"))
-SETTINGS = WebhookSettings(
-    table_name="rekindle",
-    bot_id=BOT,
-    webhook_secret_parameter="/rekindle/test/webhook-secret",
-    webhook_previous_secret_parameter="/rekindle/test/webhook-secret-previous",
-    consent_policy="ask",
-    store_text="off",
-    interaction_ttl_days=365,
-    flood_limit_per_minute=60,
-    virtual_clock="off",
-    ai_message_enhancement="off",
-    callback_key_parameter="/rekindle/test/callback-key",
-    sensitive_basis="consent",
-    outreach_types="milestone_celebration,re_engagement,personalized_checkin",
-    operator_chat_id=0,
-    user_ttl_days=400,
-    blocked_user_ttl_days=60,
-)
 
 BUTTONS = (
     "callback_consent_yes",
@@ -107,7 +88,7 @@ class Hook:
     """The one running copy; a new configuration starts another."""
 
     def configure(self, **changes: str) -> None:
-        for name, value in (SETTINGS.to_env() | {name.upper(): value for name, value in changes.items()}).items():
+        for name, value in (WEBHOOK.to_env() | {name.upper(): value for name, value in changes.items()}).items():
             self.monkeypatch.setenv(name, value)
         self.copy = None
 
@@ -152,8 +133,8 @@ def hook(table: str, monkeypatch: pytest.MonkeyPatch, sample: Sample) -> Iterato
     hook.configure()
     monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "webhook")
     monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "Rekindle")
-    hook.set_secret(SETTINGS.webhook_secret_parameter, SECRET)
-    hook.set_secret(SETTINGS.callback_key_parameter, CALLBACK_KEY)
+    hook.set_secret(WEBHOOK.webhook_secret_parameter, SECRET)
+    hook.set_secret(WEBHOOK.callback_key_parameter, CALLBACK_KEY)
     yield hook
     secrets.forget()
 
@@ -206,7 +187,7 @@ def metrics_in(output: str) -> Counter[str]:
 )
 def test_a_forged_request_gets_401_and_writes_nothing(hook: Hook, secret: str | None, configured: str) -> None:
     """R1: six variants; not one of them is a 500, and the table stays empty."""
-    hook.set_secret(SETTINGS.webhook_secret_parameter, configured)
+    hook.set_secret(WEBHOOK.webhook_secret_parameter, configured)
     event = hook.event("message")
     event["headers"].pop(HEADER)
     if secret is not None:
@@ -236,7 +217,7 @@ def test_a_secret_that_cannot_be_read_lets_nobody_in_and_asks_to_come_again(hook
 @pytest.mark.parametrize(("given_secret", "status"), [(SECRET, 200), (PREVIOUS, 200), ("a-third", 401)])
 def test_both_secrets_pass_while_one_replaces_the_other(hook: Hook, given_secret: str, status: int) -> None:
     """R2: requests in flight still carry the old one."""
-    hook.set_secret(SETTINGS.webhook_previous_secret_parameter, PREVIOUS)
+    hook.set_secret(WEBHOOK.webhook_previous_secret_parameter, PREVIOUS)
     event = hook.event("message")
     event["headers"][HEADER] = given_secret
 

@@ -2,11 +2,10 @@
 
 from datetime import UTC, datetime, timedelta
 
-from engagement.domain.callbacks import Button, Signer
-from engagement.domain.profile import ConsentPolicy, SensitiveBasis
-from engagement.domain.replies import Replies
+from engagement.domain.callbacks import Button
 from engagement.domain.update import Contact
 from infra.local.population import DAYS, Act, Action, Population
+from tests.builders import REPLIES
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 
@@ -36,18 +35,9 @@ def test_the_same_seed_gives_the_same_presses() -> None:
 
 
 def test_people_press_buttons_of_the_welcome_soon_after_start() -> None:
-    signer = Signer(1, lambda: "key")
-    welcome = Replies(
-        policy=ConsentPolicy.ASK,
-        stores_text=False,
-        keep_days=365,
-        user_days=400,
-        blocked_days=60,
-        basis=SensitiveBasis.CONSENT,
-        signer=signer,
-    ).welcome(Contact(7, "Ada", "en"), 7, None)
+    welcome = REPLIES.welcome(Contact(7, "Ada", "en"), 7, None)
     data = [button["callback_data"] for row in welcome["reply_markup"]["inline_keyboard"] for button in row]
-    offered = {press.button for press in (signer.read(each, 7) for each in data) if press}
+    offered = {press.button for press in (REPLIES.signer.read(each, 7) for each in data) if press}
     population = Population(7, START)
     started = {act.user_id: act.at for day in range(DAYS) for act in population.day(day) if act.text == "/start"}
 

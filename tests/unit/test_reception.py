@@ -14,26 +14,17 @@ from engagement.domain.flood import FloodLimit
 from engagement.domain.interaction import OWN_COMMANDS, Control, Exposure, Interaction, by_themselves
 from engagement.domain.languages import LANGUAGES
 from engagement.domain.outreach import Outreach, OutreachKey, OutreachState, OutreachType
-from engagement.domain.profile import Awaiting, Consent, ConsentPolicy, Profile, SensitiveBasis
-from engagement.domain.replies import TEXTS, Replies, Reply
+from engagement.domain.profile import Awaiting, Consent, Profile, SensitiveBasis
+from engagement.domain.replies import TEXTS, Reply
 from engagement.domain.stop_words import STOP
 from engagement.domain.update import ButtonPressed, Contact, DeadLetter, MessageSent
 from engagement.services.reception import BUTTON_LIFETIME, NO, Outcome, Receipt, Reception, Stores
-from tests.builders import NOW, profile
+from tests.builders import NOW, REPLIES, profile
 
 Sample = Callable[[str], dict[str, Any]]
 BOT, USER, OPERATOR = 1, 7, 321
 DAY, SECOND = timedelta(days=1), timedelta(seconds=1)
 SIGNER = Signer(BOT, lambda: "key")
-REPLIES = Replies(
-    policy=ConsentPolicy.ASK,
-    stores_text=False,
-    keep_days=365,
-    user_days=400,
-    blocked_days=60,
-    basis=SensitiveBasis.CONSENT,
-    signer=SIGNER,
-)
 REF = exposure_ref(OutreachType.RE_ENGAGEMENT, NOW - DAY)
 SUPPORT = Awaiting(NOW - timedelta(hours=2), "mood_support", "2026-W47")
 
@@ -377,10 +368,10 @@ def test_another_bots_word_for_stop_is_asked_back_too(text: str) -> None:
 
 
 def test_nobody_is_asked_back_whom_nothing_is_sent_to() -> None:
-    """R93: "stop" may mean the bot's own dialogue; where there is nothing to end, it is a message like any other."""
+    """R93: "stop" may mean the bot's own dialogue; where there is nothing to end, nothing is asked."""
     for user in (None, profile(opted_out=True), profile(consent=Consent.UNASKED), profile(consent=Consent.DECLINED)):
         receipt = Desk(Table(user)).says("stop")
-        assert (receipt.control, receipt.reply, receipt.outcome) == (None, None, Outcome.STORED)
+        assert (receipt.control, receipt.reply, receipt.outcome) == (Control.STOP_WORD, None, Outcome.STORED)
 
 
 # --- what is sensitive ---

@@ -29,18 +29,10 @@ from engagement.domain.replies import (
 from engagement.domain.templates import LANGUAGES
 from engagement.domain.update import ButtonPressed, Contact, MessageSent
 from infra.local.telegram.entities import parse_html
-from tests.builders import NOW, profile
+from tests.builders import NOW, REPLIES, profile
 
 SIGNER = Signer(1, lambda: "key")
-ASK = Replies(
-    policy=ConsentPolicy.ASK,
-    stores_text=False,
-    keep_days=365,
-    user_days=400,
-    blocked_days=60,
-    basis=SensitiveBasis.CONSENT,
-    signer=SIGNER,
-)
+ASK = REPLIES
 ASSUME = replace(ASK, policy=ConsentPolicy.ASSUME)
 KEEPS_TEXT = replace(ASK, stores_text=True, keep_days=30, user_days=200, blocked_days=20)
 ADA = Contact(chat_id=7, first_name="Ada", language_code="en")

@@ -13,25 +13,16 @@ from engagement.domain.interaction import EngagementType, Exposure
 from engagement.domain.languages import LANGUAGES
 from engagement.domain.outreach import OutreachType
 from engagement.domain.preferences import Dismissal, Fact, Preferences, TypeChoice
-from engagement.domain.profile import Consent, ConsentPolicy, Profile, SensitiveBasis
+from engagement.domain.profile import Consent, ConsentPolicy, Profile
 from engagement.domain.replies import TEXTS, Replies, Reply, wording, words_of
 from engagement.domain.update import ButtonPressed, Contact, MessageSent
 from engagement.errors import SecretUnavailableError
 from engagement.services.users_word import CELEBRATIONS, UsersWord, zone_named
-from tests.builders import NOW, profile
+from tests.builders import NOW, REPLIES, profile
 
 BOT, USER = 1, 7
 ADA = Contact(USER, "Ada", "en")
 DAY, SECOND = timedelta(days=1), timedelta(seconds=1)
-REPLIES = Replies(
-    policy=ConsentPolicy.ASK,
-    stores_text=False,
-    keep_days=365,
-    user_days=400,
-    blocked_days=60,
-    basis=SensitiveBasis.CONSENT,
-    signer=Signer(BOT, lambda: "key"),
-)
 ABOUT = Exposure(OutreachType.RE_ENGAGEMENT, NOW - DAY)
 
 

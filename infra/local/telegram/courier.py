@@ -206,7 +206,7 @@ class Courier:
         self.attempts: list[Attempt] = []
         self._webhook, self._delivered, self._failed, self._gone, self._now = webhook, delivered, failed, gone, now
         self._scale = time_scale
-        self._random = random.Random(seed)  # noqa: S311 - no secret hangs on it
+        self._random = random.Random(seed)  # noqa: S311 - a simulation, not a secret
         self._began = time.monotonic()
         self._changed = threading.Condition()
         self._queues: dict[int, _Queue] = {}

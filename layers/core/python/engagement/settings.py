@@ -8,7 +8,7 @@ defaults live in `infra.config`, so that what runs is always what the template s
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import Self
+from typing import Any, Self
 
 from engagement.errors import SettingsError
 
@@ -42,7 +42,7 @@ class Settings:
             SettingsError: a variable is missing, empty or not of its type; it names them all at once.
         """
         source = os.environ if environ is None else environ
-        values: dict[str, str | int | float] = {}
+        values: dict[str, Any] = {}
         problems = []
         for field in fields(cls):
             variable = field.name.upper()
@@ -56,7 +56,7 @@ class Settings:
                 problems.append(f"{variable} is not a valid {field.type}")
         if problems:
             raise SettingsError(f"{cls.__name__}: " + "; ".join(problems) + ". Deploy the stack again, or set them.")
-        return cls(**values)  # type: ignore[arg-type] # each was read by its own field's reader
+        return cls(**values)
 
     def to_env(self) -> dict[str, str]:
         """Return the environment variables that `from_env` reads back to an equal object."""

@@ -230,13 +230,11 @@ class Reception:
         if arrived_at - update.occurred_at > LATE and self._was_erased(update.user_id, update.occurred_at):
             return Receipt(Outcome.IGNORED, update.update_id, "erased")
         control, reply = _control(update), None
-        if control is Control.STOP_WORD and not self._writes_to(update.user_id):
-            control = None  # there is nothing to stop
         # An edit into a command is none, but for the one that must not be lost; other commands are the bot's business.
         if control is Control.COMMAND and (not update.edited or update.command == STOP):
             reply = self._word.command(update, arrived_at)
         elif control is Control.STOP_WORD:
-            reply = self._replies.stop_asked(update.contact, update.user_id)
+            reply = self._stop_asked(update)
         # Beyond the flood limit, too: this must not be lost.
         handed_over = self._hand_over(update, control)
         if handed_over is not None:
@@ -337,8 +335,10 @@ class Reception:
         erased_at = self._stores.tombstones.erased_at(self._bot_id, user_id)
         return erased_at is not None and (happened_at is None or happened_at <= erased_at)
 
-    def _writes_to(self, user_id: int) -> bool:
-        return self._replies.writes(self._stores.profiles.get(self._bot_id, user_id))
+    def _stop_asked(self, update: MessageSent) -> Reply | None:
+        """Ask back who wrote a word for stop; None where nothing comes to them that could be stopped."""
+        profile = self._stores.profiles.get(self._bot_id, update.user_id)
+        return self._replies.stop_asked(update.contact, update.user_id) if self._replies.writes(profile) else None
 
 
 def _control(update: MessageSent) -> Control | None:

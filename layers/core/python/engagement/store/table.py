@@ -87,7 +87,7 @@ class EpochSeconds(Attribute[datetime]):
         return datetime.fromtimestamp(int(value), UTC)
 
 
-class DueIndex(GlobalSecondaryIndex["Item"]):  # type: ignore[no-untyped-call] # PynamoDB's own hook
+class DueIndex(GlobalSecondaryIndex["Item"]):  # type: ignore[no-untyped-call] # PynamoDB's __init_subclass__
     """What is due, by shard and time; keys only."""
 
     class Meta:
@@ -372,10 +372,10 @@ def bind(table_name: str, *, read_seconds: float = READ_SECONDS) -> None:
     Item.Meta.read_timeout_seconds = read_seconds
     for model in (Item, *ITEMS):
         model.Meta.table_name = table_name
-        model._connection = None  # noqa: SLF001 - PynamoDB caches it per class; tests bind again
+        model._connection = None  # noqa: SLF001 - PynamoDB keeps it once made, and has no public way to replace it
     connection = Item._get_connection()  # noqa: SLF001 - no public way to share one connection
     for model in ITEMS:
-        model._connection = connection  # noqa: SLF001 - as above
+        model._connection = connection  # noqa: SLF001 - each class would open its own otherwise: one TLS handshake a kind
 
 
 def connection() -> Connection:
