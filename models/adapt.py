@@ -166,7 +166,7 @@ def shifted_only(adapted: AdaptedChurn) -> AdaptedChurn:
 
 
 def task_weights(task: NDArray[np.bool_]) -> Numbers:
-    """Return the weight of each look: 1 in the yardstick's task; the others together weigh as much as the task.
+    """Return the weight of each look: 1 in the benchmark's task; the others together weigh as much as the task.
 
     Where they are few, each stands for the `OTHER_EVERY` of which it was kept, and no more.
     """

@@ -1,7 +1,8 @@
 """Training data: histories replayed through the serving fold to past times, labelled by what happened afterwards.
 
-The yardstick is the program that judges predictors on the same event streams (`models.harness` speaks to it). Its
-tasks, at each of its cut-offs, for users with an event in the last 30 days:
+The benchmark judges predictors on public event streams; it is a program of its own, which need not be at hand: all that
+it asks is written out here, and `models.harness` is what it talks to. Its tasks, at each of its cut-offs, for users
+with an event in the last 30 days:
 
     churn    at least 3 events: is there no event within the next 7, 14 and 30 days?
     timing   at least 10 events, and a session in the next 14 days: in which UTC hours do those sessions start?
@@ -45,7 +46,7 @@ HORIZONS = (7, 14, 30)
 SUFFIX = ".csv.gz"
 SECONDS_OF_HOUR = 3_600
 
-# The yardstick's cut-offs and eligibility, so that our figures are those of its tasks.
+# The benchmark's cut-offs and eligibility, so that our figures are those of its tasks.
 CUT_OFFS = 90
 FEWEST_CUT_OFFS = 10
 CUT_OFF_STEP_DAYS = 2.0
@@ -64,7 +65,7 @@ MOOD_DAYS = 60
 REPLAYED_SILENCE_DAYS = SILENCE_DAYS
 """Scoring goes on for a year of silence, so a user is looked at for as long here."""
 OTHER_EVERY = 8
-"""One in this many looks at users outside the yardstick's task is kept: newcomers and the long silent are many."""
+"""One in this many looks at users outside the benchmark's task is kept: newcomers and the long silent are many."""
 
 Flags = NDArray[np.bool_]
 
@@ -77,7 +78,7 @@ class Example:
         user: number of the user in the stream.
         cut_off: number of the cut-off.
         at: epoch seconds of the cut-off; only events before it were folded.
-        eligible: at least 3 events, one of them in the last 30 days: the yardstick's task.
+        eligible: at least 3 events, one of them in the last 30 days: the benchmark's task.
         features: as `NAMES`.
         silence: days since the newest event, at the cut-off.
         rules: what `rule_scores` says for each horizon.
@@ -114,7 +115,7 @@ class ChurnExamples:
     Attributes:
         user: what belongs to one user is resampled together.
         at, features, silence, rules, absence, eligible, rfm, rhythm: one row an example.
-        held_back: the cut-off is among the last 40 %, on which the yardstick tests.
+        held_back: the cut-off is among the last 40 %, on which the benchmark tests.
     """
 
     user: NDArray[np.int64]
@@ -290,7 +291,7 @@ def examples(
     Args:
         history: oldest first.
         times: epoch seconds, ascending; at each, what came before is folded and what came after is the label.
-        user: number of the user; it also says which one in `OTHER_EVERY` looks outside the yardstick's task is kept.
+        user: number of the user; it also says which one in `OTHER_EVERY` looks outside the benchmark's task is kept.
         crowd: where the user is counted, at every one of `times`; None where nobody asks for a population.
     """
     seconds = [int(event.occurred_at.timestamp()) for event in history]

@@ -140,7 +140,7 @@ def _churn(left_out: Dataset, others: Sequence[Dataset], folder: Path | None) ->
 
 
 def _logits(trained: Sequence[ChurnExamples], columns: Callable[[ChurnExamples], Numbers], asked: Numbers) -> Numbers:
-    """Return what a plain logistic regression, trained like the model on the yardstick's task, says by horizon."""
+    """Return what a plain logistic regression, trained like the model on the benchmark's task, says by horizon."""
     known = np.concatenate([columns(data)[data.eligible] for data in trained])
     weight = np.concatenate([weights(data)[data.eligible] for data in trained])
     labels = (np.concatenate([data.stayed_away(horizon)[data.eligible] for data in trained]) for horizon in HORIZONS)

@@ -1,4 +1,4 @@
-"""Evaluation: the serving fold, features, population and ONNX models behind the yardstick's streaming interface.
+"""Evaluation: the serving fold, features, population and ONNX models behind the benchmark's streaming interface.
 
 python ../shared/data/harness/evaluate.py --data <folder> --model models/harness.py
 python -m models evaluate --data <folder>
@@ -33,7 +33,7 @@ MIN_SAMPLES = 500
 
 
 class Events(Protocol):
-    """What the yardstick hands over of one user: arrays of equal length, oldest first."""
+    """What the benchmark hands over of one user: arrays of equal length, oldest first."""
 
     ts: Sequence[float]
     chars: Sequence[float]
@@ -69,7 +69,7 @@ class Model:
         """Versions of the models that answer."""
         return {"churn": self._churn.version, "timing": self._timing.version, "mood": self._mood.version}
 
-    def observe(self, user: str, ts: float, tz_offset_min: float, chars: float, compound: float) -> None:  # noqa: ARG002 - the yardstick's signature
+    def observe(self, user: str, ts: float, tz_offset_min: float, chars: float, compound: float) -> None:  # noqa: ARG002 - the benchmark's signature
         """Take in one event; `tz_offset_min` stays unread, since Telegram sends none."""
         self._seen += 1
         event = interaction(1, self._seen, int(ts), chars=chars, compound=compound)

@@ -36,7 +36,7 @@ class Verdict:
         name: "churn", "timing", "mood" or "uplift".
         outcome: "promote" where a candidate beat what serves; else why none did.
         reason: in words, with the numbers.
-        samples: looks fitted to and judged on; of churn, those of the yardstick's task; of uplift, decisions.
+        samples: looks fitted to and judged on; of churn, those of the benchmark's task; of uplift, decisions.
         metrics: of the candidate and of what it was compared with, for JSON.
         directory: the candidate's folder, if it is to be promoted.
     """

@@ -58,7 +58,7 @@ class Look:
         key: hash of user and cut-off, 64 bits.
         user: hash of the user, 64 bits: what resampling users goes by.
         at: epoch seconds of the cut-off.
-        eligible: at least 3 events, one of them in the last 30 days: the yardstick's task.
+        eligible: at least 3 events, one of them in the last 30 days: the benchmark's task.
         pattern: bytes of the pattern folded from the events before the cut-off, without topics and update ids.
         absence: days from the cut-off to the next event; infinite where none came.
         hours: shares of the next 14 days' session starts by UTC hour of day; None where it is no example of timing.

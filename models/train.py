@@ -62,7 +62,7 @@ def train_churn(examples: Sequence[ChurnExamples]) -> tuple[Pipeline, ...]:
 def weights(data: ChurnExamples) -> Numbers:
     """Return the weight of each example: a dataset counts by the square root of its size, not by its size.
 
-    What was left out of the yardstick's task (newcomers, the long silent) counts as much as the task itself: those
+    What was left out of the benchmark's task (newcomers, the long silent) counts as much as the task itself: those
     users are scored too, and a model that never saw them is wrong about them.
     """
     task = int(data.eligible.sum())

@@ -66,7 +66,7 @@ class Table:
         labels: what happened; a row a look.
         user: hash of the user.
         at: epoch seconds of the cut-off.
-        task: what the yardstick asks about; the rest is trained on too.
+        task: what the benchmark asks about; the rest is trained on too.
     """
 
     rows: Numbers
@@ -387,7 +387,7 @@ def _differences(task: _Task, judged: Table, said: Mapping[str, Numbers]) -> dic
 def _metrics(
     task: _Task, judged: Table, said: Mapping[str, Numbers], against: Mapping[str, Difference]
 ) -> dict[str, Any]:
-    """Return what a verdict shows: everybody on the yardstick's task, and the differences that decided."""
+    """Return what a verdict shows: everybody on the benchmark's task, and the differences that decided."""
     asked = judged.part(judged.task)
     shown = {who: task.metrics(asked.user, asked.labels, answers[judged.task]) for who, answers in said.items()}
     found: dict[str, Any] = {**shown, "difference": {"loss": task.loss, **judge.as_json(against)}}

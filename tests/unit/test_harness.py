@@ -1,4 +1,4 @@
-"""The yardstick's adapter: what it answers is what the bundled models say of the very rows that training makes."""
+"""The benchmark's adapter: what it answers is what the bundled models say of the very rows that training makes."""
 
 import gzip
 import json
@@ -33,7 +33,7 @@ def data(stream: Path) -> Dataset:
 
 
 def observed(stream: Path, adapter: harness.Model, until: float, after: float = -math.inf) -> None:
-    """Hand over the events of [after, until) in the order of time, as the yardstick does."""
+    """Hand over the events of [after, until) in the order of time, as the benchmark does."""
     rows = [line.split(",") for line in gzip.decompress(stream.read_bytes()).decode().splitlines()[1:]]
     for user, ts, _, chars, compound in sorted(rows, key=lambda row: int(row[1])):
         if after <= int(ts) < until:
@@ -70,7 +70,7 @@ def test_the_adapter_answers_what_the_bundled_models_say_of_replayed_histories(s
 
 
 def test_somebody_never_observed_gets_an_answer_too() -> None:
-    """R34: the yardstick counts a missing answer as a coin's."""
+    """R34: the benchmark counts a missing answer as a coin's."""
     adapter = harness.Model()
     adapter.reset("nothing")
 

@@ -1,4 +1,4 @@
-"""Real event streams, where they are: our tasks are the yardstick's, and the procedure ranks communities it never saw.
+"""Real event streams, where they are: our tasks are the benchmark's, and the procedure ranks communities it never saw.
 
 They are not part of the project; without them these tests say so and skip.
 """
@@ -19,12 +19,12 @@ from models.train import probabilities, train_churn
 ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared" / "data"
 STREAMS = SHARED / "public"
-YARDSTICK = SHARED / "harness" / "evaluate.py"
+BENCHMARK = SHARED / "harness" / "evaluate.py"
 SMALL = ("commits_melpa", "commits_tldr", "gitter_appium", "slack_clojurians", "slack_racket")
 """A few seconds together; all ten take a minute."""
 
 pytestmark = pytest.mark.skipif(
-    not (STREAMS.is_dir() and YARDSTICK.is_file()), reason="the public event streams are not beside this project"
+    not (STREAMS.is_dir() and BENCHMARK.is_file()), reason="the public event streams are not beside this project"
 )
 
 
@@ -39,8 +39,8 @@ def measured(datasets: list[Dataset]) -> list[Measure]:
 
 
 @pytest.fixture(scope="module")
-def yardstick() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("yardstick", YARDSTICK)
+def benchmark() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("benchmark", BENCHMARK)
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
@@ -49,9 +49,9 @@ def yardstick() -> ModuleType:
 
 
 @pytest.mark.parametrize("name", ["slack_racket", "commits_melpa"])
-def test_our_task_is_the_yardsticks_user_by_user(yardstick: ModuleType, datasets: list[Dataset], name: str) -> None:
+def test_our_task_is_the_benchmarks_user_by_user(benchmark: ModuleType, datasets: list[Dataset], name: str) -> None:
     """Same cut-offs, same users, same labels: else our figures could not be put beside its own."""
-    (stream,) = yardstick.load(str(STREAMS), [name])
+    (stream,) = benchmark.load(str(STREAMS), [name])
     ours = next(data for data in datasets if data.name == name)
 
     for horizon in HORIZONS:
@@ -70,11 +70,11 @@ def _sorted(rows: np.ndarray) -> np.ndarray:
     return rows[np.lexsort(rows.T)].round(12)
 
 
-def test_bg_nbd_is_the_yardsticks(yardstick: ModuleType, datasets: list[Dataset]) -> None:
+def test_bg_nbd_is_the_benchmarks(benchmark: ModuleType, datasets: list[Dataset]) -> None:
     """A baseline that was weakened by mistake would be easy to beat."""
-    (stream,) = yardstick.load(str(STREAMS), ["slack_racket"])
+    (stream,) = benchmark.load(str(STREAMS), ["slack_racket"])
     ours = next(data for data in datasets if data.name == "slack_racket")
-    theirs = yardstick.BGNBD().fit(stream, stream.t_split)
+    theirs = benchmark.BGNBD().fit(stream, stream.t_split)
     tested = ours.churn.eligible & ours.churn.held_back
 
     said = BgNbd(ours.rhythms).stays_away(ours.churn.rhythm[tested], 14)
@@ -123,7 +123,7 @@ def test_hours_and_moods_of_communities_never_seen_are_told_better_than_by_rule(
 
 
 def test_what_is_said_of_newcomers_and_the_long_silent_is_what_happened_on_average(datasets: list[Dataset]) -> None:
-    """They are no part of the yardstick's task, but of every scoring run; a model of the task alone is .10 off."""
+    """They are no part of the benchmark's task, but of every scoring run; a model of the task alone is .10 off."""
     gaps = []
     for left_out in datasets:
         pipelines = train_churn([data.churn for data in datasets if data is not left_out])

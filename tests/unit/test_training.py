@@ -155,7 +155,7 @@ def test_what_comes_after_a_cut_off_changes_no_feature_before_it() -> None:
 
 
 def test_newcomers_and_the_long_silent_are_looked_at_too_but_less_often() -> None:
-    """They are scored in production, so the model has to have seen them; the yardstick's task leaves them out."""
+    """They are scored in production, so the model has to have seen them; the benchmark's task leaves them out."""
     history = [interaction(1, 1, int(START.timestamp()))]
     times = [START.timestamp() + day * DAY for day in range(1, 500)]
 
@@ -175,7 +175,7 @@ streams = st.lists(
 @given(stream=streams, days=st.lists(st.integers(1, 110), min_size=1, max_size=4, unique=True).map(sorted))
 @settings(max_examples=150, deadline=None)
 def test_labels_are_what_counting_by_hand_gives(stream: list[tuple[int, float | None]], days: list[int]) -> None:
-    """R76: the yardstick's three tasks, spelt out over plain lists."""
+    """R76: the benchmark's three tasks, spelt out over plain lists."""
     seconds = [int(START.timestamp()) + quarter * 900 for quarter, _ in stream]
     sentiments = [sentiment for _, sentiment in stream]
     history = [
